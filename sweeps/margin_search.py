@@ -1,0 +1,36 @@
+"""How loose should the teacher's hold be? A search over the margin, its unit and the weight of distillation.
+
+    python sweeps/margin_search.py                                            # the demo, minutes on a laptop
+    python sweeps/margin_search.py experiment=my.yaml trials=48               # your corpus
+    ray job submit --working-dir . -- python sweeps/margin_search.py …        # on a running cluster
+
+Two trials always run beside the searched ones, and are never pruned: no teacher at all, and the hard constraint
+(margin 0). The same command goes on with a search that was killed.
+"""
+
+from typing import Any
+
+import optuna
+
+from vgsr.distill.methods import Method
+from vgsr.search import Plan, main
+
+
+def space(trial: optuna.Trial, method: Method) -> dict[str, Any]:
+    """A margin in the method's own unit or as a level of its running distribution; λ around the method's default."""
+    unit = trial.suggest_categorical("unit", ["absolute", "quantile"])
+    if unit == "absolute":
+        margin = trial.suggest_float("margin", *method.margin_range)
+    else:
+        margin = trial.suggest_float("level", 0.05, 0.95)
+    weight = trial.suggest_float("weight", method.weight / 10, method.weight * 10, log=True)
+    return {"distill.margin.unit": unit, "distill.margin.value": margin, "distill.weight": weight}
+
+
+REFERENCES: dict[str, dict[str, Any]] = {
+    "no teacher": {"distill.method": "none"},
+    "hard constraint": {"distill.margin.unit": "absolute", "distill.margin.value": 0.0},
+}
+
+if __name__ == "__main__":
+    main(Plan("margin-search", space, REFERENCES))

@@ -1,0 +1,85 @@
+"""Experiments: strict, frozen, and helpful about mistakes."""
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from vgsr import config
+from vgsr.config import ConfigError
+
+LEAST = {"name": "x", "corpus": {"manifest": "m"}}
+
+
+def test_the_resolved_experiment_reads_back_as_itself():
+    one = config.build(LEAST, {"train.epochs": 3, "distill.options.temperature": 0.5, "augment.snr": [1, 2]})
+    again = config.build(yaml.safe_load(one.yaml()))
+    assert again == one and again.digest == one.digest
+
+
+def test_an_experiment_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        config.build(LEAST).train.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trian.epochs=3", "did you mean 'train'"),
+        ("train.epoch=3", "did you mean 'epochs'"),
+        ("distill.margin.vlaue=3", "did you mean 'value'"),
+        ("distill.quality.signals=[face_nrom]", "face_norm"),
+        ("train.epochs=many", "train.epochs"),
+        ("train.epochs=0", "greater than or equal to 1"),
+        ("distill.margin.value=-1", "distill.margin.value"),
+        ("name.first=3", "is a value, not a section"),
+        ("name=a b", "name"),
+        ("train.workers=3", "must divide"),
+        ("distill.method=cosine", "teacher.bank"),
+        ("augment.snr=[20, 0]", "lower bound first"),
+        ("epochs", "key.sub=value"),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_do(override, said):
+    with pytest.raises(ConfigError) as error:
+        config.build(LEAST, config.parse_overrides([override]))
+    assert said in str(error.value)
+
+
+def test_a_quantile_margin_is_a_level():
+    with pytest.raises(ConfigError, match="level"):
+        config.build(LEAST, {"distill.margin.unit": "quantile", "distill.margin.value": 1.5})
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(ConfigError) as error:
+        config.build(LEAST, {"train.epochs": -1, "train.bath": 3})
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    file = tmp_path / "sub" / "e.yaml"
+    file.parent.mkdir()
+    file.write_text("name: a\ncorpus: {manifest: ../corpus}\nteacher: {bank: /abs/bank}\naugment: {noise: s3://b/n}\n")
+    loaded = config.load(file)
+    assert loaded.corpus.manifest == str(tmp_path / "corpus")
+    assert (loaded.teacher.bank, loaded.augment.noise) == ("/abs/bank", "s3://b/n")
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "!!python/object/apply:os.system ['true']"])
+def test_a_file_that_is_no_experiment_is_refused(tmp_path, text):
+    file = tmp_path / "e.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"e\.yaml"):
+        config.load(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        config.load(tmp_path / "nowhere.yaml")
+
+
+def test_the_digest_is_of_the_numbers_not_of_the_machine():
+    base = config.build(LEAST)
+    assert config.override(base, {"train.workers": 2, "train.cpus_per_worker": 2}).digest == base.digest
+    assert config.override(base, {"seed": 1}).digest != base.digest
+    assert config.override(base, {"distill.margin.value": 0.1}).digest != base.digest

@@ -1,0 +1,200 @@
+"""The loop: resumes bit for bit, sees the same global batches on any number of workers, and says when it breaks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
+
+from vgsr.training import loop, state
+from vgsr.training.session import LocalSession
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def rows_of(experiment, folder):
+    rows = []
+    loop.train(experiment, LocalSession(folder, rows.append))
+    return rows
+
+
+def latest(folder: Path) -> Path:
+    return max(path for path in (folder / "checkpoints").iterdir() if not path.name.startswith("."))
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("student.safetensors", "heads.safetensors"):
+        left, right = load_file(latest(one) / name), load_file(latest(other) / name)
+        assert left.keys() == right.keys()
+        for key in left:
+            assert torch.equal(left[key], right[key]), key
+    left, right = (torch.load(latest(f) / "training.pt", weights_only=True) for f in (one, other))
+    assert str(left["optimiser"]) == str(right["optimiser"]) and str(left["objective"]) == str(right["objective"])
+
+
+def test_training_learns_and_reports(tiny_experiment, tmp_path):
+    rows = rows_of(tiny_experiment({"train.epochs": 6, "train.learning_rate": 3e-3}), tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1]["classification"] < rows[0]["classification"]
+    assert rows[-1]["discrepancy"] < rows[0]["discrepancy"]
+    last = rows[-1]
+    assert last["best_val_eer"] == min(row["val_eer"] for row in rows)
+    assert len(last["steps"]["active"]) == len(last["steps"]["loss"]) == 24 // 8
+    assert last["loss"] == pytest.approx(np.mean(last["steps"]["loss"]))
+    json.dumps(rows)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == sorted({last["best_checkpoint"], "00006-000000"})
+
+
+# Runs the loop in a process that kills itself, without any chance to clean up, at a given step.
+KILLED = """
+import os, signal, sys, torch
+from vgsr import config
+from vgsr.training import loop
+from vgsr.training.session import LocalSession
+torch.set_num_threads(1)
+def on_step(epoch, batch, batches):
+    if (epoch, batch) == (int(sys.argv[3]), int(sys.argv[4])):
+        os.kill(os.getpid(), signal.SIGKILL)
+loop.train(config.load(sys.argv[1]), LocalSession(sys.argv[2]), on_step)
+"""
+
+
+@pytest.mark.parametrize(("epoch", "batch", "within"), [(1, 2, 0), (2, 3, 2)])
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tiny_experiment, tmp_path, epoch, batch, within):
+    experiment = tiny_experiment({"train.epochs": 3, "train.checkpoint_batches": within})
+    (tmp_path / "e.yaml").write_text(experiment.yaml())
+    command = [sys.executable, "-c", KILLED, tmp_path / "e.yaml", tmp_path / "killed", str(epoch), str(batch)]
+    killed = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert state.header(latest(tmp_path / "killed"))["epoch"] == epoch
+    assert state.header(latest(tmp_path / "killed"))["batch"] == (within if within else 0)
+    resumed = rows_of(experiment, tmp_path / "killed")
+    whole = rows_of(experiment, tmp_path / "whole")
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    # The last finished epoch is reported again, with those before it, in case its first report was lost.
+    assert [row["epoch"] for row in resumed if "val_eer" in row] == list(range(epoch, 4))
+    assert [row["epoch"] for row in resumed[0]["history"]] == list(range(1, epoch))
+    for name in ("loss", "val_eer", "active", "best_val_eer"):
+        assert resumed[-1][name] == whole[-1][name]
+
+
+def test_a_finished_run_trains_no_more(tiny_experiment, tmp_path):
+    experiment = tiny_experiment()
+    rows_of(experiment, tmp_path)
+    before = (latest(tmp_path) / "student.safetensors").stat().st_mtime_ns
+    assert [row["epoch"] for row in rows_of(experiment, tmp_path)] == [2]
+    assert (latest(tmp_path) / "student.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_checkpoint_of_another_experiment_or_corpus_is_refused(tiny_experiment, tmp_path):
+    rows_of(tiny_experiment(), tmp_path)
+    with pytest.raises(state.CheckpointError, match="another experiment"):
+        rows_of(tiny_experiment({"seed": 1}), tmp_path)
+    file = latest(tmp_path) / "checkpoint.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "manifest_digest": "0" * 64}))
+    with pytest.raises(state.CheckpointError, match="corpus has changed"):
+        rows_of(tiny_experiment(), tmp_path)
+
+
+def _worker(rank, world, experiment, folder, port):
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    seen = []
+    original = loop._step
+
+    def watched(experiment, session, learner, batch):
+        seen.append(batch["wave"].clone())
+        return original(experiment, session, learner, batch)
+
+    loop._step = watched
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    rows = []
+    loop.train(experiment, LocalSession(folder, rows.append, rank=rank, world=world))
+    torch.save(seen, Path(folder) / f"seen-{rank}.pt")
+    if rank == 0:
+        (Path(folder) / "rows.json").write_text(json.dumps(rows))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("method", ["cosine", "rkd_distance"])
+def test_two_workers_see_the_global_batches_of_one(tiny_experiment, tmp_path, method, free_port):
+    """The same crops in the same order, weighed over the whole batch. Losses differ: normalisation layers see half a
+    batch each (that the gathered loss has exact gradients is tested in test_gather)."""
+    experiment = tiny_experiment({"train.epochs": 1, "distill.method": method, "train.workers": 2})
+    for world in (1, 2):
+        folder = tmp_path / str(world)
+        folder.mkdir()
+        mp.spawn(_worker, (world, experiment, str(folder), free_port()), nprocs=world)
+    one = torch.load(tmp_path / "1" / "seen-0.pt", weights_only=True)
+    two = [torch.load(tmp_path / "2" / f"seen-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert len(one) == len(two[0]) == 3
+    for whole, left, right in zip(one, *two, strict=True):
+        assert torch.equal(whole, torch.cat([left, right]))
+    first, second = (json.loads((tmp_path / str(world) / "rows.json").read_text())[0]["steps"] for world in (1, 2))
+    assert first["weight_spread"] == pytest.approx(second["weight_spread"], rel=1e-5)
+
+
+def test_a_file_that_breaks_is_left_out_and_told(tiny_experiment, tiny, tmp_path, caplog):
+    import shutil
+
+    from vgsr.data import manifest
+
+    copy = tmp_path / "corpus"
+    shutil.copytree(tiny, copy)
+    read = manifest.read(copy)
+    for uri in read.split("train")["uri"].to_pylist()[:3]:
+        Path(read.file(uri)).write_bytes(b"not audio any more")
+    rows = rows_of(tiny_experiment({"corpus.manifest": str(copy), "train.epochs": 1}), tmp_path / "run")
+    assert rows[0]["unreadable"] == 3 and np.isfinite(rows[0]["loss"])
+    assert sum("left out of training" in message for message in caplog.messages) == 3
+
+
+def test_noise_and_reverberation_are_part_of_training(tiny_experiment, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("noise", "rirs"):
+        (tmp_path / name).mkdir()
+    soundfile.write(tmp_path / "noise" / "a.wav", rng.standard_normal(40000) * 0.1, 16000)
+    soundfile.write(tmp_path / "rirs" / "a.wav", np.exp(-np.arange(4000) / 500) * rng.standard_normal(4000), 16000)
+    changes = {"augment.noise": str(tmp_path / "noise"), "augment.rirs": str(tmp_path / "rirs"), "train.epochs": 1}
+    noisy, clean = (
+        rows_of(tiny_experiment(changes), tmp_path / "n"),
+        rows_of(tiny_experiment({"train.epochs": 1}), tmp_path / "c"),
+    )
+    assert noisy[0]["loss"] != clean[0]["loss"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_worst_figure(tiny_experiment, tmp_path):
+    rows = rows_of(tiny_experiment({"train.learning_rate": 1e30, "train.warmup_epochs": 0}), tmp_path)
+    assert rows[-1]["diverged"] and rows[-1]["val_eer"] == 1.0
+    json.dumps(rows, allow_nan=False)
+
+
+def test_switching_the_teacher_off_changes_no_crop(tiny_experiment, tmp_path, monkeypatch):
+    seen = []
+    original = loop._step
+
+    def watched(experiment, session, learner, batch):
+        seen.append((batch["wave"], batch["masks"]))
+        return original(experiment, session, learner, batch)
+
+    monkeypatch.setattr(loop, "_step", watched)
+    for method in ("none", "infonce"):
+        rows_of(tiny_experiment({"distill.method": method, "train.epochs": 1}), tmp_path / method)
+    for one, other in zip(seen[:3], seen[3:], strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])

@@ -1,0 +1,107 @@
+"""Figures that carry their protocol.
+
+In: scores and labels of a trial list, and the `Protocol` by which they were made.
+Out: a `Result`, whose `line()` never prints a figure without saying how it was measured.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vgsr.evaluation.metrics import MetricError, operating_points
+
+# Costs of every minDCF that is printed; `line()` names them.
+C_MISS = 1.0
+C_FA = 1.0
+# Hex digits of the trial digest that a line shows.
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a list of scores was made.
+
+    trials: name of the trial list; count: its trials; digest: `trials_digest` of it.
+    enrolment: utterances an enrolment, e.g. "1 utterance"; normalisation: score and its normalisation, e.g.
+    "cosine, no score normalisation"; seeds: trained models that the figure rests on;
+    synthetic: whether the corpus was rendered and not recorded.
+    """
+
+    trials: str
+    count: int
+    digest: str
+    enrolment: str
+    normalisation: str
+    seeds: int
+    synthetic: bool
+
+    def line(self) -> str:
+        """All of it in one printable line."""
+        parts = [
+            f"trials {self.trials} ({self.count:,}, digest {self.digest[:SHOWN]})",
+            f"enrolment {self.enrolment}",
+            self.normalisation,
+            "1 seed" if self.seeds == 1 else f"{self.seeds:,} seeds",
+        ]
+        return " · ".join(["SYNTHETIC corpus", *parts] if self.synthetic else parts)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of one trial list. eer in [0, 1]; min_dcf: p_target -> normalised cost with C_MISS and C_FA."""
+
+    eer: float
+    eer_threshold: float
+    min_dcf: dict[float, float]
+    targets: int
+    nontargets: int
+    protocol: Protocol
+
+    def line(self) -> str:
+        """The figures and their protocol in one printable line; the EER in per cent."""
+        costs = [
+            f"minDCF(p_target {p:g}, C_miss {C_MISS:g}, C_fa {C_FA:g}) {value:.4f}" for p, value in self.min_dcf.items()
+        ]
+        counts = f"{self.targets:,} target and {self.nontargets:,} non-target trials"
+        return " · ".join([f"EER {100 * self.eer:.3f} %", *costs, counts, self.protocol.line()])
+
+
+def evaluate(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    protocol: Protocol,
+    p_targets: Sequence[float] = (0.01, 0.05),
+) -> Result:
+    """EER and minDCF of scores [T] with labels [T]. MetricError on unusable input or another count."""
+    points = operating_points(scores, labels)
+    total = points.targets + points.nontargets
+    if total != protocol.count:
+        raise MetricError(
+            f"{total:,} scores for the protocol of {protocol.trials}, which has {protocol.count:,} trials"
+        )
+    least = {float(p): points.min_dcf(p, C_MISS, C_FA).value for p in p_targets}
+    equal = points.eer()
+    return Result(equal.value, equal.threshold, least, points.targets, points.nontargets, protocol)
+
+
+def trials_digest(table: pa.Table) -> str:
+    """SHA-256 (64 hex digits) of a trial table's content.
+
+    Taken of its lines "label enrol test", sorted by code point: equal for equal lists whatever the order of
+    their trials or the way they are stored. `LC_ALL=C sort LIST | sha256sum` gives it for a published list.
+    Raises MetricError on missing columns or empty cells.
+    """
+    absent = [name for name in ("label", "enrol", "test") if name not in table.column_names]
+    if absent:
+        raise MetricError(f"the trial table lacks {', '.join(absent)}; it has {', '.join(table.column_names)}")
+    # Through int8, so that a list with boolean labels has the digest of the same list with 0 and 1.
+    labels = table["label"].cast(pa.int8()).cast(pa.string())
+    lines = pc.binary_join_element_wise(labels, table["enrol"].cast(pa.string()), table["test"].cast(pa.string()), " ")
+    if lines.null_count:
+        raise MetricError(f"{lines.null_count:,} of {table.num_rows:,} trials have an empty cell")
+    text = "".join(f"{line}\n" for line in sorted(lines.to_pylist()))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,9 @@
+"""Searches: Ray Tune + Optuna over overrides of one experiment, tracked in MLflow, resumable by the same command.
+
+A page in `sweeps/` says what is searched; everything else is here.
+"""
+
+from vgsr.search.plan import Plan, Space
+from vgsr.search.run import main
+
+__all__ = ["Plan", "Space", "main"]

@@ -1,0 +1,109 @@
+"""Running a search, or going on with it: the same command starts it, resumes it, and shows it when it is done."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from pyarrow import fs
+from ray import tune
+from rich.console import Console
+
+from vgsr import tracking
+from vgsr.mistakes import told
+from vgsr.search import conclude, demo, tuning
+from vgsr.search.plan import METRIC, Plan, Search, parse
+from vgsr.search.watch import Bridge, Watcher
+from vgsr.tracking import Tracker
+from vgsr.training import check, launch
+
+
+def main(plan: Plan, arguments: Sequence[str] | None = None) -> None:
+    """What a page of `sweeps/` calls. Exits with 2 and one message when the command line or the experiment is wrong."""
+    # A log (a job's, a file) is not 80 columns wide as rich would take it to be.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    with told(console):
+        search = parse(plan, sys.argv[1:] if arguments is None else arguments)
+        if search.settings.experiment is None:
+            demo.prepare()
+        found = check.check(search.experiment)
+        for line in found.lines:
+            console.print(line, soft_wrap=True)
+        run(search, found, console)
+
+
+def run(search: Search, found: check.Findings, console: Console) -> None:
+    """Search to the end, test, and show the table."""
+    tracker = tracking.connect()
+    tags = {
+        "vgsr.data": found.manifest_digest,
+        "vgsr.synthetic": str(found.synthetic),
+        **({"ray.job": os.environ["RAY_JOB_ID"]} if "RAY_JOB_ID" in os.environ else {}),
+    }
+    parent = tracking.search_run(tracker, search.search_id)
+    if parent is None or tracking.state(tracker, parent) != tracking.COMPLETED:
+        parent = tracking.open_run(
+            tracker, search=search.search_id, trial="", name=search.search_id, tags=tags, experiment=search.experiment
+        )
+        if found.teacher_eer is not None:
+            tracking.log_figures(tracker, parent, {"teacher_eer": found.teacher_eer})
+        _tune(search, tracker, parent, tags, console)
+        _close_lost(search, tracker, parent)
+        conclude.test(search, tracker, tracking.trials(tracker, parent), console)
+        tracking.close_run(tracker, parent, tracking.COMPLETED)
+    else:
+        console.print(
+            f"{search.search_id} is finished; this is its table. A change of any setting starts a new search."
+        )
+    conclude.show(search, tracking.trials(tracker, parent), console)
+    console.print(f"runs: {tracker.uri}   (`vgsr ui` opens MLflow; `vgsr best` registers the champion)", soft_wrap=True)
+
+
+def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], console: Console) -> None:
+    # A trial that the driver's state does not know would run twice after a kill: keep the state fresh.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    with console.status("starting Ray"):
+        launch.connect()
+    function, place = tuning.trial_function(search), f"{search.storage}/tune"
+    trainable = tune.with_resources(function, tuning.driver_resources())
+    if _resumable(place):
+        console.print(f"going on with {search.search_id}")
+        tuner = tune.Tuner.restore(place, trainable, resume_unfinished=True)
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                metric=METRIC,
+                mode="min",
+                search_alg=tuning.searcher(search),
+                scheduler=tuning.scheduler(search),
+                num_samples=search.settings.trials + len(search.plan.references),
+                max_concurrent_trials=search.settings.concurrent or tuning.fitting_trials(search),
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=search.storage,
+                callbacks=[Bridge(search.search_id)],
+                verbose=0,
+            ),
+        )
+    with Watcher(search, tracker, parent, tags, console):
+        tuner.fit()
+
+
+def _resumable(place: str) -> bool:
+    """Whether Tune has a state to go on from. `can_restore` alone is true from the moment a Tuner is made, so a search
+    killed in its first seconds would never start again."""
+    if not tune.Tuner.can_restore(place):
+        return False
+    system, path = fs.FileSystem.from_uri(place)
+    files = system.get_file_info(fs.FileSelector(path))
+    return any(file.base_name.startswith("experiment_state-") for file in files)
+
+
+def _close_lost(search: Search, tracker: Tracker, parent: str) -> None:
+    """Runs that are still open belong to trials which Tune forgot when its driver was killed."""
+    for run in tracking.trials(tracker, parent):
+        if run.state == tracking.RUNNING:
+            tracking.close_run(tracker, run.run_id, tracking.FAILED, "lost when the search's driver was killed")

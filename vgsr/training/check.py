@@ -1,0 +1,170 @@
+"""Checking an experiment and everything it points at, in seconds and before anything is started.
+
+In: an experiment. Out: what was found, as lines for a person; ConfigError with every mistake at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from vgsr import students
+from vgsr.config import ConfigError, Experiment
+from vgsr.data import audio, augment
+from vgsr.data import manifest as manifests
+from vgsr.data.manifest import Manifest
+from vgsr.distill import methods
+from vgsr.evaluation import metrics
+from vgsr.teachers import bank as banks
+from vgsr.teachers.pairing import Pairing, PairingError, pair
+from vgsr.teachers.scores import trial_scores
+from vgsr.training.frontend import BINS
+from vgsr.training.validation import LIST
+
+# Recordings that are looked at, spread evenly over the training set.
+SAMPLE = 50
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an experiment points at. teacher_eer: on the validation trials; None without a teacher or its scores."""
+
+    lines: tuple[str, ...]
+    manifest_digest: str
+    synthetic: bool
+    teacher_eer: float | None
+
+
+def check(experiment: Experiment) -> Findings:
+    """Check all of it; ConfigError lists everything that is wrong, not just the first thing."""
+    mistakes: list[str] = []
+
+    def attempt(key: str, step: Callable[[], list[str]]) -> list[str]:
+        try:
+            return step()
+        except (ValueError, OSError, pa.ArrowException, *_ERRORS) as error:
+            mistakes.append(f"{key}: {error}")
+            return []
+
+    try:
+        manifest = manifests.read(experiment.corpus.manifest)
+    except manifests.ManifestError as error:
+        raise ConfigError(f"corpus.manifest: {error}") from error
+    lines = attempt("corpus", lambda: _corpus(experiment, manifest))
+    lines += attempt("student", lambda: _student(experiment))
+    lines += attempt("distill", lambda: _method(experiment))
+    lines += attempt("augment", lambda: _augment(experiment))
+    lines += attempt("evaluate", lambda: _evaluate(experiment, manifest))
+    teacher_eer: float | None = None
+    if experiment.teacher.bank and experiment.distill.method != "none":
+        found: list[float] = []
+        lines += attempt("teacher", lambda: _teacher(experiment, manifest, found))
+        teacher_eer = found[0] if found else None
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return Findings(tuple(lines), manifest.digest, manifest.synthetic, teacher_eer)
+
+
+_ERRORS = (
+    manifests.ManifestError,
+    audio.AudioError,
+    banks.BankError,
+    PairingError,
+    methods.MethodError,
+    students.StudentError,
+    metrics.MetricError,
+    ConfigError,
+)
+
+
+def _corpus(experiment: Experiment, manifest: Manifest) -> list[str]:
+    train = manifest.split("train")
+    if not len(train):
+        raise ConfigError(f"{manifest.path} has no utterance in its split 'train'")
+    trials = manifest.named_trials(LIST)
+    if not len(trials):
+        raise ConfigError(f"{manifest.path}: its list {LIST!r} is empty; without it no epoch can be judged")
+    for row in np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int)):
+        audio.probe(manifest.file(train["uri"][int(row)].as_py()))
+    hours = sum(train["seconds"].to_pylist()) / 3600
+    speakers = len(train["speaker"].unique())
+    kind = ", SYNTHETIC" if manifest.synthetic else ""
+    line = (
+        f"corpus {manifest.corpus} ({manifest.digest[:12]}{kind}): {len(train):,} training utterances of "
+        f"{speakers:,} speakers, {hours:.2f} h; {len(trials):,} validation trials"
+    )
+    small = len(train) < experiment.train.batch
+    return [line] + ["warning: the corpus is smaller than one batch; each batch repeats utterances"] * small
+
+
+def _student(experiment: Experiment) -> list[str]:
+    wanted = experiment.student
+    model = students.build(wanted.backbone, bins=BINS, channels=wanted.channels, embedding=wanted.embedding)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return [f"student {wanted.backbone} C={wanted.channels}: {count / 1e6:.2f} M parameters"]
+
+
+def _method(experiment: Experiment) -> list[str]:
+    distill = experiment.distill
+    if distill.method == "none":
+        return ["no distillation"]
+    method = methods.find(distill.method)
+    methods.check_options(method, distill.options)
+    return [
+        f"distillation {method.name} ({method.unit}), λ {distill.weight:g}, {distill.margin.kind} margin "
+        f"{distill.margin.value:g} ({distill.margin.unit}), quality {', '.join(distill.quality.signals) or 'off'}"
+    ]
+
+
+def _augment(experiment: Experiment) -> list[str]:
+    lines = []
+    if experiment.augment.noise:
+        noise = augment.NoiseSource.of(experiment.augment.noise)
+        lines.append(f"noise: {len(noise.files)} recordings, {len(noise.problems)} left out")
+    if experiment.augment.rirs:
+        rirs = augment.RirBank.of(experiment.augment.rirs)
+        lines.append(f"reverberation: {len(rirs.paths)} impulse responses, {len(rirs.problems)} left out")
+    return lines
+
+
+def _evaluate(experiment: Experiment, manifest: Manifest) -> list[str]:
+    settings = experiment.evaluate
+    tested = manifests.read(settings.manifest) if settings.manifest else manifest
+    names = settings.trials or [name for name in tested.trials if name != LIST]
+    counts = [f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)" for name in names]
+    return [f"test lists: {', '.join(counts) or 'none'}"]
+
+
+def _teacher(experiment: Experiment, manifest: Manifest, eer: list[float]) -> list[str]:
+    assert experiment.teacher.bank is not None
+    bank = banks.read(experiment.teacher.bank)
+    train = manifest.split("train")
+    pairing = pair(
+        train["speaker"].to_pylist(),
+        train["session"].to_pylist(),
+        sorted(set(train["speaker"].to_pylist())),
+        bank,
+        control=experiment.teacher.control,
+        seed=experiment.seed,
+    )
+    _signals(experiment, train, pairing)
+    control = "" if experiment.teacher.control == "none" else f", CONTROL: {experiment.teacher.control}"
+    lines = [
+        f"teacher {bank.model} ({Path(experiment.teacher.bank).name}, {bank.dimension}-d{control}): a face for "
+        f"{100 * pairing.coverage:.1f} % of the training utterances"
+    ]
+    scores = trial_scores(bank, manifest, manifest.named_trials(LIST))
+    left = f"{scores.same_image:,} trials of one and the same image and {scores.no_face:,} without a face left out"
+    if len(set(scores.labels.tolist())) < 2:
+        return [*lines, f"teacher's EER on validation: cannot be told ({left})"]
+    eer.append(metrics.eer(scores.scores, scores.labels).value)
+    return [*lines, f"teacher's EER on validation: {100 * eer[0]:.2f} % ({len(scores.labels):,} trials; {left})"]
+
+
+def _signals(experiment: Experiment, train: pa.Table, pairing: Pairing) -> None:
+    for name in experiment.distill.quality.signals:
+        values = train["speech_snr"].to_numpy() if name == "speech_snr" else pairing.quality[name]
+        if not np.isfinite(np.asarray(values, float)).any():
+            raise ConfigError(f"quality signal {name!r} is unknown for every training sample; take it out")

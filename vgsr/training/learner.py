@@ -1,0 +1,142 @@
+"""The parts of a training run, made from an experiment: data, front end, student, heads, objective, optimiser."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vgsr import students
+from vgsr.config import ConfigError, Experiment, override
+from vgsr.data import manifest as manifests
+from vgsr.data.manifest import Manifest
+from vgsr.distill import methods
+from vgsr.distill.margin import Margin
+from vgsr.distill.objective import Objective
+from vgsr.distill.quality import statistics
+from vgsr.students.heads import Heads
+from vgsr.teachers import bank as banks
+from vgsr.teachers.pairing import Pairing, pair
+from vgsr.training.crops import Crops
+from vgsr.training.frontend import BINS, Frontend
+from vgsr.training.session import Session
+
+
+@dataclass
+class Learner:
+    """Everything a step touches. `parallel_*` are the same modules, wrapped where there are several workers."""
+
+    manifest: Manifest
+    speakers: list[str]
+    crops: Crops
+    coverage: float  # share of the training utterances that have a face; 0 without a teacher
+    frontend: Frontend
+    student: nn.Module
+    heads: nn.Module
+    parallel_student: nn.Module
+    parallel_heads: nn.Module
+    objective: Objective
+    optimiser: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+    batches: int
+    bf16: bool
+    aam_margin: float = 0.0
+
+    def train_mode(self) -> None:
+        """Validation leaves the student in eval mode."""
+        for module in (self.student, self.heads, self.objective):
+            module.train()
+
+
+def resolve(experiment: Experiment) -> Experiment:
+    """The experiment with every default filled in that depends on another choice: λ on the method."""
+    distill = experiment.distill
+    if distill.method == "none" or distill.weight is not None:
+        return experiment
+    return override(experiment, {"distill.weight": methods.find(distill.method).weight})
+
+
+def build(experiment: Experiment, session: Session) -> Learner:
+    """Build every part on the session's device; the same seed gives the same weights on every worker."""
+    manifest = manifests.read(experiment.corpus.manifest)
+    utterances = manifest.split("train")
+    if not len(utterances):
+        raise ConfigError(f"corpus.manifest: {manifest.path} has no utterance in its split 'train'")
+    speakers = sorted(set(utterances["speaker"].to_pylist()))
+    method = None if experiment.distill.method == "none" else methods.find(experiment.distill.method)
+    pairing = _pairing(experiment, utterances, speakers) if method else None
+    crops = Crops(experiment, manifest, utterances, speakers, pairing)
+    dimension = pairing.matrix.shape[1] if pairing else 0
+    torch.manual_seed(experiment.seed)
+    student = students.build(
+        experiment.student.backbone,
+        bins=BINS,
+        channels=experiment.student.channels,
+        embedding=experiment.student.embedding,
+    ).to(session.device)
+    projected = method is not None and method.needs_projector
+    heads = Heads(
+        experiment.student.embedding, len(speakers), experiment.classification.scale, dimension if projected else None
+    ).to(session.device)
+    objective = _objective(experiment, method, crops, pairing).to(session.device)
+    decayed = [p for module in (student, heads) for p in module.parameters() if p.dim() > 1]
+    free = [p for module in (student, heads) for p in module.parameters() if p.dim() <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": experiment.train.weight_decay}, {"params": free, "weight_decay": 0.0}],
+        lr=experiment.train.learning_rate,
+    )
+    return Learner(
+        manifest=manifest,
+        speakers=speakers,
+        crops=crops,
+        coverage=pairing.coverage if pairing else 0.0,
+        frontend=Frontend(experiment, crops.rirs).to(session.device),
+        student=student,
+        heads=heads,
+        parallel_student=_parallel(student, session),
+        parallel_heads=_parallel(heads, session),
+        objective=objective,
+        optimiser=optimiser,
+        parameters=decayed + free,
+        batches=crops.batches_per_epoch,
+        bf16=experiment.train.precision == "bf16"
+        or (experiment.train.precision == "auto" and session.device.type == "cuda"),
+    )
+
+
+def _pairing(experiment: Experiment, utterances: manifests.pa.Table, speakers: list[str]) -> Pairing:
+    assert experiment.teacher.bank is not None  # the configuration refuses a method without a bank
+    return pair(
+        utterances["speaker"].to_pylist(),
+        utterances["session"].to_pylist(),
+        speakers,
+        banks.read(experiment.teacher.bank),
+        control=experiment.teacher.control,
+        average=experiment.teacher.faces == "average",
+        seed=experiment.seed,
+    )
+
+
+def _objective(
+    experiment: Experiment, method: methods.Method | None, crops: Crops, pairing: Pairing | None
+) -> Objective:
+    distill, quality = experiment.distill, experiment.distill.quality
+    return Objective(
+        method=method,
+        options=distill.options,
+        weight=distill.weight or 0.0,
+        margin=Margin(kind=distill.margin.kind, value=distill.margin.value, unit=distill.margin.unit),
+        apply_to=quality.apply_to,
+        statistics=statistics(crops.training_signals()) if quality.signals else None,
+        temperature=quality.temperature,
+        floor=quality.floor,
+        combine=quality.combine,
+        centres=torch.from_numpy(pairing.centres) if pairing else None,
+    )
+
+
+def _parallel(module: nn.Module, session: Session) -> nn.Module:
+    if session.world == 1:
+        return module
+    ids = [session.device.index] if session.device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=ids)

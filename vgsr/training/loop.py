@@ -1,0 +1,264 @@
+"""The training loop, top to bottom. It knows neither Ray nor MLflow: a `Session` takes its reports and checkpoints.
+
+In: an experiment and a session. Out: a row of figures an epoch, and checkpoints from which the same call goes on
+exactly where it stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from vgsr.config import Experiment
+from vgsr.data import batches
+from vgsr.distill.objective import Terms
+from vgsr.training import learner as parts
+from vgsr.training import schedule, state
+from vgsr.training.gather import gather
+from vgsr.training.session import Row, Session
+from vgsr.training.validation import Validation, validate
+
+STEP_FIGURES = ("loss", "classification", "distillation", "discrepancy", "active", "mu", "weight_spread")
+
+
+def train(experiment: Experiment, session: Session, on_step: Callable[[int, int, int], None] | None = None) -> Row:
+    """Train to the end and return the last epoch's row. `on_step(epoch, batch, batches)` is for a progress display.
+
+    A loss that is not finite ends the run with a row that says `diverged` and has the worst EER, 1.
+    """
+    experiment = parts.resolve(experiment)
+    learner = parts.build(experiment, session)
+    position = _resume(experiment, session, learner)
+    for epoch in range(position.epoch, experiment.train.epochs):
+        started, already = time.monotonic(), position.batch
+        waited = _epoch(experiment, session, learner, position, epoch, on_step)
+        if waited is None:
+            return _diverged(session, position)
+        seconds = time.monotonic() - started
+        trained = (learner.batches - already) * experiment.train.batch
+        speed = {"seconds": seconds, "data_wait_share": waited / seconds, "utterances_per_second": trained / seconds}
+        result = _validate(experiment, session, learner)
+        row = _close_epoch(experiment, learner, position, result, speed)
+        session.report(row, _writer(experiment, learner, position, row, result))
+    return position.history[-1]
+
+
+def _resume(experiment: Experiment, session: Session, learner: parts.Learner) -> state.Position:
+    """Load the last checkpoint, if any, and report its row again: the first report may have been lost with the run."""
+    with session.resume() as folder:
+        if folder is None:
+            return state.Position()
+        position = state.read(
+            Path(folder),
+            experiment=experiment,
+            manifest_digest=learner.manifest.digest,
+            student=learner.student,
+            heads=learner.heads,
+            objective=learner.objective,
+            optimiser=learner.optimiser,
+            device=session.device,
+        )
+    if position.history:
+        session.report({**position.history[-1], "history": position.history[:-1]}, None)
+    return position
+
+
+def _epoch(
+    experiment: Experiment,
+    session: Session,
+    learner: parts.Learner,
+    position: state.Position,
+    epoch: int,
+    on_step: Callable[[int, int, int], None] | None,
+) -> float | None:
+    """Train the rest of one epoch; the seconds spent waiting for data, or None when the loss is no longer finite."""
+    settings, waited = experiment.train, 0.0
+    order = batches.WorkerBatches(
+        len(learner.crops), settings.batch, experiment.seed, epoch, session.rank, session.world, position.batch
+    )
+    learner.train_mode()
+    source = batches.loader(
+        learner.crops, order, learner.crops.collate, settings.loader_processes, pin=session.device.type == "cuda"
+    )
+    for waiting, batch in _timed(source):
+        waited += waiting
+        progress = epoch + position.batch / learner.batches
+        _set_schedules(experiment, learner, progress)
+        torch.manual_seed(hash((experiment.seed, epoch, position.batch, session.rank)))
+        terms, accuracy, rows = _step(experiment, session, learner, batch)
+        figures = {name: float(getattr(terms, name).detach()) for name in STEP_FIGURES}
+        if not math.isfinite(figures["loss"]):
+            return None
+        for name, value in {**figures, "accuracy": accuracy, "unreadable": settings.batch - rows}.items():
+            position.sums[name] = position.sums.get(name, 0.0) + value
+        for name in STEP_FIGURES:
+            position.steps.setdefault(name, []).append(figures[name])
+        position.batch += 1
+        if on_step:
+            on_step(epoch, position.batch, learner.batches)
+        every = settings.checkpoint_batches
+        if every and position.batch % every == 0 and position.batch < learner.batches:
+            row = {
+                "epoch": epoch,
+                "batch": position.batch,
+                "best_checkpoint": position.best_checkpoint,
+                "selection": 2.0,
+            }
+            session.report(row, _writer(experiment, learner, position, row, None))
+    return waited
+
+
+def _step(
+    experiment: Experiment, session: Session, learner: parts.Learner, batch: dict[str, torch.Tensor]
+) -> tuple[Terms, float, int]:
+    """One optimiser step on one global batch: its terms, the share classified rightly, the rows that could be read."""
+    device = session.device
+    batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    features = learner.frontend(batch)
+    with torch.autocast(device.type, torch.bfloat16, enabled=learner.bf16):
+        embedding = learner.parallel_student(features)
+    embedding = gather(embedding.float(), session.world)
+    known = {
+        name: gather(batch[name], session.world) for name in ("label", "teacher", "has_face", "signals", "readable")
+    }
+    readable = known["readable"].bool()
+    if not readable.all():  # rows whose file broke take part in nothing
+        embedding, known = embedding[readable], {name: tensor[readable] for name, tensor in known.items()}
+    heads = learner.parallel_heads(embedding, known["label"], learner.aam_margin)
+    terms: Terms = learner.objective(
+        class_losses=heads.losses,
+        embedding=embedding,
+        projected=heads.projected,
+        logits=heads.logits,
+        teacher=known["teacher"],
+        has_face=known["has_face"].bool(),
+        labels=known["label"],
+        signals=known["signals"],
+    )
+    learner.optimiser.zero_grad(set_to_none=True)
+    terms.loss.backward()
+    torch.nn.utils.clip_grad_norm_(learner.parameters, experiment.train.gradient_clip)
+    learner.optimiser.step()
+    right = (heads.logits.argmax(dim=1) == known["label"]).float().mean()
+    return terms, float(right), len(embedding)
+
+
+def _set_schedules(experiment: Experiment, learner: parts.Learner, progress: float) -> None:
+    settings, classes = experiment.train, experiment.classification
+    # The step's middle: the very first step must not have a rate of 0.
+    middle = progress + 0.5 / learner.batches
+    rate = schedule.learning_rate(
+        middle,
+        peak=settings.learning_rate,
+        final=settings.final_learning_rate,
+        warmup=settings.warmup_epochs,
+        epochs=settings.epochs,
+    )
+    for group in learner.optimiser.param_groups:
+        group["lr"] = rate
+    learner.aam_margin = schedule.ramp(
+        progress, start=classes.margin_start, full=classes.margin_full, value=classes.margin
+    )
+
+
+def _validate(experiment: Experiment, session: Session, learner: parts.Learner) -> Validation:
+    return validate(
+        learner.student,
+        learner.frontend.fbank,
+        learner.manifest,
+        experiment.evaluate.p_target,
+        rank=session.rank,
+        world=session.world,
+        device=session.device,
+    )
+
+
+def _close_epoch(
+    experiment: Experiment,
+    learner: parts.Learner,
+    position: state.Position,
+    validation: Validation,
+    speed: dict[str, float],
+) -> Row:
+    """Move the position to the next epoch and return the finished one's row."""
+    means = {name: value / learner.batches for name, value in position.sums.items() if name != "unreadable"}
+    position.epoch += 1
+    name = f"{position.epoch:05d}-{0:06d}"
+    figures = {
+        "val_eer": validation.result.eer,
+        **{f"val_min_dcf_{p:g}": value for p, value in validation.result.min_dcf.items()},
+    }
+    if validation.result.eer < position.best.get("best_val_eer", math.inf):
+        position.best, position.best_checkpoint = {f"best_{key}": value for key, value in figures.items()}, name
+    row: Row = {
+        "epoch": position.epoch,
+        "batch": 0,
+        **means,
+        "unreadable": position.sums["unreadable"],
+        **figures,
+        **position.best,
+        "best_checkpoint": position.best_checkpoint,
+        # What keeps the best checkpoint: the lower EER, and of equal ones the earlier.
+        "selection": validation.result.eer + 1e-9 * position.epoch,
+        "learning_rate": learner.optimiser.param_groups[0]["lr"],
+        "aam_margin": learner.aam_margin,
+        "steps": {name: list(values) for name, values in position.steps.items()},
+        "first_step": (position.epoch - 1) * learner.batches,
+        "total_seconds": sum(past["seconds"] for past in position.history) + speed["seconds"],
+        **speed,
+    }
+    position.batch, position.sums, position.steps = 0, {}, {}
+    for earlier in position.history:  # only the last row may have to be reported again, steps and all
+        earlier.pop("steps", None)
+    position.history.append(row)
+    return row
+
+
+def _diverged(session: Session, position: state.Position) -> Row:
+    last = position.history[-1] if position.history else {}
+    row = {**last, "epoch": position.epoch + 1, "batch": position.batch, "diverged": True, "val_eer": 1.0}
+    row.setdefault("best_val_eer", 1.0)
+    session.report(row, None)
+    return row
+
+
+def _writer(
+    experiment: Experiment,
+    learner: parts.Learner,
+    position: state.Position,
+    row: Row,
+    validation: Validation | None,
+) -> Callable[[Path], None]:
+    facts = {
+        "manifest_digest": learner.manifest.digest,
+        "corpus": learner.manifest.corpus,
+        "synthetic": learner.manifest.synthetic,
+        "face_coverage": learner.coverage,
+        "row": {key: value for key, value in row.items() if key != "steps"},
+    }
+    if validation:
+        facts["calibration"] = {"scale": validation.calibration.scale, "offset": validation.calibration.offset}
+        facts["eer_threshold"] = validation.result.eer_threshold
+        facts["validation"] = validation.result.line()
+    return lambda folder: state.write(
+        folder,
+        experiment=experiment,
+        student=learner.student,
+        heads=learner.heads,
+        objective=learner.objective,
+        optimiser=learner.optimiser,
+        position=position,
+        speakers=learner.speakers,
+        facts=facts,
+    )
+
+
+def _timed(source: Iterator[dict[str, torch.Tensor]]) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
+    while True:
+        started = time.monotonic()
+        batch = next(source, None)
+        if batch is None:
+            return
+        yield time.monotonic() - started, batch
