@@ -26,10 +26,10 @@ def experiment() -> dict[str, Any]:
             "weight": 5.0,
             "quality": {"signals": ["face_norm", "speech_snr"]},
         },
-        "classification": {"scale": 20.0, "margin": 0.1, "margin_start": 2, "margin_full": 5},
+        "classification": {"scale": 20.0, "margin": 0.1, "margin_start": 3, "margin_full": 8},
         "augment": {"time_mask": 10, "frequency_mask": 8},
         "train": {
-            "epochs": 9,
+            "epochs": 15,
             "batch": 32,
             "crop_seconds": 1.2,
             "learning_rate": 3e-3,

@@ -26,7 +26,7 @@ METRIC = "best_val_eer"
 
 @dataclass(frozen=True)
 class Plan:
-    """A page of `sweeps/`: `space(trial, method)` chooses overrides of the experiment; `references` always run whole."""
+    """A page of `sweeps/`: `space(trial, method)` chooses overrides of the experiment; `references` run to the end."""
 
     name: str
     space: Space
@@ -39,8 +39,8 @@ class Settings(Part):
     experiment: str | None = None  # YAML file; none = the demo
     trials: Count = 6  # searched configurations, references not counted
     concurrent: int = Field(0, ge=0)  # trials at once; 0 = as many as the cluster holds now
-    grace: Count = 3  # epochs before a trial may be pruned
-    reduction: int = Field(3, ge=2)  # one of so many trials goes on at each rung
+    grace: Count = 5  # epochs before a trial may be pruned
+    reduction: int = Field(2, ge=2)  # one of so many trials goes on at each rung
     storage: str | None = None  # where checkpoints go; a cluster needs one that all nodes reach
 
 

@@ -1,0 +1,140 @@
+"""The bank: what is written is read, bad files are refused, and imports line up with the manifest."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hn
+
+from vgsr.data.manifest import FACES, Manifest
+from vgsr.teachers import bank as banks
+from vgsr.teachers.bank import Bank, BankError
+
+
+def faces(count: int) -> pa.Table:
+    rows = [{"face_id": f"f{n}", "speaker": f"s{n % 3}", "session": str(n), "uri": f"{n}.jpg"} for n in range(count)]
+    return pa.Table.from_pylist(rows, schema=FACES)
+
+
+def made(embeddings: np.ndarray) -> Bank:
+    return banks.build(faces(len(embeddings)), embeddings, model="m", digest="d", manifest_digest="c", recipe="r")
+
+
+@given(
+    rows=hn.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 6)), elements=st.floats(-9, 9, width=32)),
+    data=st.data(),
+)
+def test_a_bank_comes_back_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: np.ndarray, data: st.DataObject
+) -> None:
+    missing = data.draw(hn.arrays(bool, len(rows)))
+    rows[missing] = np.nan
+    path = tmp_path_factory.mktemp("bank") / "bank.parquet"
+    before = made(rows)
+    after = banks.write(path, before)
+    assert after == before
+    np.testing.assert_array_equal(after.matrix(), rows)
+    assert after.table["embedding"].null_count == missing.sum()
+    assert [file.name for file in path.parent.iterdir()] == ["bank.parquet"]
+
+
+def test_signals_are_kept_and_missing_ones_are_null() -> None:
+    rows = np.array([[3, 4], [np.nan, np.nan]], np.float32)
+    found = banks.build(
+        faces(2),
+        rows,
+        model="m",
+        digest="d",
+        manifest_digest="c",
+        sharpness=np.array([5, np.nan]),
+        problems=[None, "no face found"],
+    ).table.to_pylist()
+    assert [row["face_norm"] for row in found] == [5, None]
+    assert [row["face_sharpness"] for row in found] == [5, None]
+    assert [row["face_detection"] for row in found] == [None, None]
+    assert [row["problem"] for row in found] == [None, "no face found"]
+
+
+def test_embeddings_that_came_normalised_have_no_norm_signal() -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert made(rows).table["face_norm"].null_count == 6
+
+
+def test_a_slice_of_a_bank_has_the_matrix_of_the_slice() -> None:
+    rows = np.arange(1, 13, dtype=np.float32).reshape(6, 2)
+    rows[3] = np.nan
+    whole = made(rows)
+    part = Bank(whole.model, whole.digest, whole.dimension, whole.manifest_digest, "", whole.table.slice(2, 3))
+    np.testing.assert_array_equal(part.matrix(), rows[2:5])
+
+
+def test_what_is_not_a_bank_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BankError, match="vgsr teach"):
+        banks.read(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(BankError, match="damaged"):
+        banks.read(tmp_path / "text.parquet")
+    pq.write_table(faces(2), tmp_path / "faces.parquet")
+    with pytest.raises(BankError, match="not a teacher bank"):
+        banks.read(tmp_path / "faces.parquet")
+
+
+def test_import_lines_up_with_the_manifest(
+    pictures: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["face-9", "face-0", "stranger", "face-4", "face-5"]
+    vectors = np.arange(1, 11, dtype=np.float64).reshape(5, 2)
+    vectors[3], vectors[4, 0] = 0, np.inf
+    np.save(tmp_path / "e.npy", vectors)
+    (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
+    pq.write_table(pa.table({"embedding": list(vectors), "face_id": names}), tmp_path / "e.parquet")
+    with caplog.at_level(logging.WARNING):
+        one = banks.import_embeddings(tmp_path / "e.npy", pictures, ids=tmp_path / "ids.txt")
+    assert "stranger" in caplog.text
+    other = banks.import_embeddings(tmp_path / "e.parquet", pictures)
+    expected = np.full((10, 2), np.nan, np.float32)
+    expected[[9, 0]] = vectors[:2]
+    for found, source in ((one, "e.npy"), (other, "e.parquet")):
+        assert found.table["face_id"].equals(pictures.faces["face_id"])
+        np.testing.assert_array_equal(found.matrix(), expected)
+        problems = found.table["problem"].to_pylist()
+        assert problems[0] is None and problems[1] == f"not in {source}"
+        assert problems[4] == problems[5] == "embedding is zero or not finite"
+        assert found.manifest_digest == pictures.digest and len(found.digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("vectors", "names", "said"),
+    [
+        (np.ones((2, 3)), ["face-0"], "2 embeddings but 1 ids"),
+        (np.ones((2, 3)), ["face-0", "face-0"], "more than once: face-0"),
+        (np.ones((2, 3)), ["a.jpg", "b.jpg"], "none of its 2 face ids"),
+        (np.ones(3), ["face-0", "face-1", "face-2"], r"not floats \[faces, dimension\]"),
+        (np.array([{"a": 1}], dtype=object), ["face-0"], "unreadable"),
+    ],
+)
+def test_import_refuses_what_cannot_be_meant(
+    pictures: Manifest, tmp_path: Path, vectors: np.ndarray, names: list[str], said: str
+) -> None:
+    np.save(tmp_path / "e.npy", vectors, allow_pickle=True)
+    (tmp_path / "ids.txt").write_text("\n".join(names))
+    with pytest.raises(BankError, match=said):
+        banks.import_embeddings(tmp_path / "e.npy", pictures, ids=tmp_path / "ids.txt")
+
+
+def test_import_of_other_files_is_refused(pictures: Manifest, tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", np.ones((2, 3)))
+    with pytest.raises(BankError, match="needs `ids`"):
+        banks.import_embeddings(tmp_path / "e.npy", pictures)
+    pq.write_table(pa.table({"face_id": ["face-0", "face-1"], "embedding": [[1.0], [1.0, 2]]}), tmp_path / "r.parquet")
+    with pytest.raises(BankError, match="2 different lengths"):
+        banks.import_embeddings(tmp_path / "r.parquet", pictures)
+    (tmp_path / "e.csv").write_text("face_id,embedding")
+    with pytest.raises(BankError, match=r"not \.npy, nor Parquet"):
+        banks.import_embeddings(tmp_path / "e.csv", pictures)

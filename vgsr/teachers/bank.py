@@ -1,0 +1,246 @@
+"""The teacher bank: one Parquet table a teacher, of face embeddings and quality signals, memory-mapped.
+
+In: arrays of a teacher's run (`build`) or embeddings computed elsewhere (`import_embeddings`). Out: a
+`Bank`, one row for every face of a manifest, in its order. Embeddings are stored raw; whoever compares them
+normalises.
+"""
+
+import json
+import logging
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vgsr.data.manifest import Manifest
+from vgsr.teachers.quality import norms
+from vgsr.teachers.weights import sha256_of
+
+log = logging.getLogger(__name__)
+
+_KEY = b"vgsr.bank"
+
+
+class BankError(Exception):
+    """A bank or a file of embeddings that cannot be used; the text says what to mend."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A teacher's view of every face of a manifest.
+
+    `model` and `digest` (SHA-256) name the network, `manifest_digest` the corpus, `recipe` how faces were
+    found and fed to it; `table` has the columns of `schema(dimension)`.
+    """
+
+    model: str
+    digest: str
+    dimension: int
+    manifest_digest: str
+    recipe: str
+    table: pa.Table
+
+    def matrix(self) -> np.ndarray:
+        """Raw embeddings [n, d] (float32) in the order of the table; NaN rows where there is no face."""
+        return _matrix(self.table["embedding"], self.dimension)
+
+
+def schema(dimension: int) -> pa.Schema:
+    """Columns of a bank: `embedding` is null, and `problem` says why, where there is no embedding."""
+    return pa.schema(
+        [
+            ("face_id", pa.string()),
+            ("speaker", pa.string()),
+            ("session", pa.string()),
+            ("embedding", pa.list_(pa.float32(), dimension)),
+            ("face_norm", pa.float32()),
+            ("face_sharpness", pa.float32()),
+            ("face_detection", pa.float32()),
+            ("problem", pa.string()),
+        ]
+    )
+
+
+def build(
+    faces: pa.Table,
+    embeddings: np.ndarray,
+    *,
+    model: str,
+    digest: str,
+    manifest_digest: str,
+    recipe: str = "",
+    sharpness: np.ndarray | None = None,
+    detection: np.ndarray | None = None,
+    problems: Sequence[str | None] | None = None,
+) -> Bank:
+    """A bank of `faces` (rows of a manifest's faces table) and their raw embeddings [n, d], NaN where none.
+
+    `face_norm` is the embedding's L2 norm, null for all when the embeddings came normalised (every norm is 1
+    to 1e-3): their differences would be rounding noise. Signals left out are null.
+    """
+    count, dimension = embeddings.shape
+    missing = ~np.isfinite(embeddings).all(axis=1)
+    length = norms(embeddings)
+    length[missing] = np.nan
+    if missing.all() or np.abs(length[~missing] - 1).max() <= 1e-3:
+        length = np.full(count, np.nan, np.float32)
+    columns = [
+        *(faces[name].combine_chunks() for name in ("face_id", "speaker", "session")),
+        _column(embeddings),
+        _signal(length, count),
+        _signal(sharpness, count),
+        _signal(detection, count),
+        pa.array(list(problems) if problems is not None else [None] * count, pa.string()),
+    ]
+    table = pa.table(columns, schema=schema(dimension))
+    return Bank(model, digest, dimension, manifest_digest, recipe, table)
+
+
+def write(path: str | Path, bank: Bank) -> Bank:
+    """Write `bank` to the file `path`, all or nothing, and return it as read back."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "model": bank.model,
+        "digest": bank.digest,
+        "dimension": bank.dimension,
+        "manifest_digest": bank.manifest_digest,
+        "recipe": bank.recipe,
+    }
+    place = bank.table.schema.get_field_index("embedding")
+    # Arrow's Parquet reader refuses null fixed-size lists ("index 4 had size=0"), so files hold plain lists.
+    lists = pa.field("embedding", pa.list_(pa.float32()))
+    table = bank.table.set_column(place, lists, bank.table["embedding"].cast(lists.type))
+    table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
+    handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        pq.write_table(table, staging, compression="none", use_dictionary=["speaker", "session", "problem"])
+        os.replace(staging, path)
+    finally:
+        Path(staging).unlink(missing_ok=True)
+    return read(path)
+
+
+def read(path: str | Path) -> Bank:
+    """The bank in the file `path`, memory-mapped; BankError when it is missing or not a bank."""
+    path = Path(path)
+    if not path.is_file():
+        raise BankError(f"{path}: there is no teacher bank; `vgsr teach` writes one")
+    try:
+        table = pq.read_table(path, memory_map=True)
+        header = json.loads((table.schema.metadata or {})[_KEY])
+        wanted = schema(header["dimension"])
+        place = wanted.get_field_index("embedding")
+        column = _column(_matrix(table["embedding"], header["dimension"]))
+        table = table.set_column(place, wanted.field(place), column).replace_schema_metadata(None)
+        bank = Bank(table=table, **header)
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+        raise BankError(f"{path}: not a teacher bank, or a damaged one ({error}); teach again") from error
+    if not bank.table.schema.equals(wanted):
+        raise BankError(f"{path}: its columns are not those of a teacher bank; teach again")
+    return bank
+
+
+def import_embeddings(
+    path: str | Path, manifest: Manifest, *, ids: str | Path | None = None, model: str = "imported"
+) -> Bank:
+    """A bank of embeddings computed elsewhere, aligned to the faces of `manifest`.
+
+    `path` is a `.npy` array [n, d] with `ids`, a text file with one face_id a line, or a Parquet file with
+    the columns `face_id` and `embedding`. Faces that it lacks have a null embedding and say so in `problem`;
+    ids that the manifest lacks are left out and logged. Raises BankError for a file of another form, ids
+    that are double, and when no id at all is known.
+    """
+    path = Path(path)
+    names, vectors = _read_npy(path, ids) if path.suffix == ".npy" else _read_parquet(path)
+    place = {name: row for row, name in enumerate(names)}
+    if len(place) < len(names):
+        double = [name for name, count in Counter(names).items() if count > 1]
+        raise BankError(f"{path}: {len(double)} face ids are there more than once: {', '.join(double[:5])}")
+    wanted = manifest.faces["face_id"].to_pylist()
+    unknown = sorted(place.keys() - set(wanted))
+    if len(unknown) == len(names):
+        raise BankError(
+            f"{path}: none of its {len(names)} face ids is in the manifest; it has ids like "
+            f"{', '.join(names[:2]) or '(none)'}, the manifest like {', '.join(wanted[:2]) or '(none)'}"
+        )
+    if unknown:
+        first = ", ".join(unknown[:5])
+        log.warning("%s: left out %d faces that the manifest lacks: %s", path, len(unknown), first)
+    rows = np.array([place.get(name, -1) for name in wanted])
+    aligned = np.where((rows >= 0)[:, None], vectors[rows], np.nan).astype(np.float32)
+    # A zero vector has no direction to learn from, so it counts as none, like one that is not finite.
+    useless = ~(np.isfinite(aligned).all(axis=1) & (np.abs(aligned).max(axis=1) > 0))
+    aligned[useless] = np.nan
+    problems = [
+        None if good else ("embedding is zero or not finite" if row >= 0 else f"not in {path.name}")
+        for row, good in zip(rows, ~useless, strict=True)
+    ]
+    return build(
+        manifest.faces,
+        aligned,
+        model=model,
+        digest=sha256_of(path),
+        manifest_digest=manifest.digest,
+        problems=problems,
+    )
+
+
+def _column(embeddings: np.ndarray) -> pa.Array:
+    """Rows [n, d] as fixed-size lists; one with a NaN becomes null."""
+    missing = ~np.isfinite(embeddings).all(axis=1)
+    values = np.where(missing[:, None], 0, embeddings).astype(np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), embeddings.shape[1], mask=pa.array(missing))
+
+
+def _matrix(column: pa.ChunkedArray, dimension: int) -> np.ndarray:
+    """Lists of floats as rows [n, d]; null ones become NaN."""
+    lists = column.combine_chunks()
+    found = np.full((len(lists), dimension), np.nan, dtype=np.float32)
+    valid = lists.is_valid().to_numpy(zero_copy_only=False)
+    found[valid] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    return found
+
+
+def _signal(values: np.ndarray | None, count: int) -> pa.Array:
+    """A quality column; NaN becomes null."""
+    if values is None:
+        return pa.nulls(count, pa.float32())
+    return pa.array(np.asarray(values, dtype=np.float32), from_pandas=True)
+
+
+def _read_npy(path: Path, ids: str | Path | None) -> tuple[list[str], np.ndarray]:
+    if ids is None:
+        raise BankError(f"{path}: a .npy file needs `ids`, a text file with one face_id a line")
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        names = Path(ids).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise BankError(f"{path} with ids {ids}: unreadable ({error})") from error
+    names = [name.strip() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    if vectors.ndim != 2 or not np.issubdtype(vectors.dtype, np.floating):
+        raise BankError(f"{path}: is {vectors.dtype} {list(vectors.shape)}, not floats [faces, dimension]")
+    if len(names) != len(vectors):
+        raise BankError(f"{path}: {len(vectors)} embeddings but {len(names)} ids in {ids}")
+    return names, vectors
+
+
+def _read_parquet(path: Path) -> tuple[list[str], np.ndarray]:
+    try:
+        table = pq.read_table(path, columns=["face_id", "embedding"], memory_map=True)
+    except (OSError, pa.ArrowException) as error:
+        raise BankError(f"{path}: not .npy, nor Parquet with face_id and embedding ({error})") from error
+    lengths = set(pc.list_value_length(table["embedding"].drop_null()).to_pylist())
+    if len(lengths) != 1:
+        raise BankError(f"{path}: embeddings have {len(lengths)} different lengths, not one")
+    return table["face_id"].to_pylist(), _matrix(table["embedding"], lengths.pop())

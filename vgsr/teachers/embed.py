@@ -1,0 +1,177 @@
+"""Face embedding: aligned faces in, one raw (not normalised) embedding a face out.
+
+Any ONNX network in the manner of ArcFace works (112x112 aligned colour faces to a vector); `Feed` says how it
+wants its pixels. Alignment is a similarity transform of five landmarks onto ArcFace's template.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+SIZE = 112
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Where the five landmarks lie in an aligned 112x112 face (Deng et al., "ArcFace", CVPR 2019), in pixels."""
+
+
+class ModelError(Exception):
+    """A face network that cannot be used; the text names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the network is fed: `(pixel - mean) / scale`, channels in `order`, axes in `layout`.
+
+    The defaults are those of ArcFace networks (insightface): RGB, -1..1, channels first.
+    """
+
+    mean: float = 127.5
+    scale: float = 127.5
+    order: str = "rgb"
+    layout: str = "nchw"
+
+    def __post_init__(self) -> None:
+        for key, value, known in (
+            ("order", self.order, ("rgb", "bgr")),
+            ("layout", self.layout, ("nchw", "nhwc")),
+        ):
+            if value not in known:
+                raise ModelError(f"feed.{key}: {value!r} is unknown, use one of {', '.join(known)}")
+        if not self.scale:
+            raise ModelError("feed.scale: must not be 0")
+
+
+ARCFACE_FEED = Feed()
+SFACE_FEED = Feed(mean=0.0, scale=1.0)
+"""SFace normalises inside its graph: it wants raw 0..255."""
+
+
+@dataclass(frozen=True)
+class FaceModel:
+    """A loaded face network; `batch` is how many faces one run takes (1 where the graph is fixed to one)."""
+
+    name: str
+    digest: str
+    dimension: int
+    feed: Feed
+    batch: int
+    session: onnxruntime.InferenceSession
+
+
+def umeyama(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The similarity [2, 3] (rotation, one scale, shift; no mirror) that best maps source [n, 2] onto target.
+
+    Least squares in closed form: Umeyama, IEEE TPAMI 13(4), 1991, equations 39-43.
+    """
+    centre, goal = source.mean(axis=0), target.mean(axis=0)
+    covariance = (target - goal).T @ (source - centre) / len(source)
+    u, spread, v = np.linalg.svd(covariance)
+    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v)) or 1.0])
+    rotation = (u * signs) @ v
+    variance = np.square(source - centre).sum() / len(source)
+    scale = (spread * signs).sum() / variance
+    return np.column_stack([scale * rotation, goal - scale * rotation @ centre])
+
+
+def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Cut the face with `landmarks` [5, 2] out of `image` [H, W, 3] as [112, 112, 3], black outside it."""
+    matrix = umeyama(np.asarray(landmarks, dtype=np.float64), TEMPLATE)
+    return np.asarray(cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR))
+
+
+def load(path: str | Path, feed: Feed, *, name: str | None = None, batch: int = 16) -> FaceModel:
+    """Load an ONNX face network for runs of up to `batch` faces, on the GPU if this onnxruntime has one.
+
+    A batch dimension fixed to 1 is made symbolic in memory; where the graph then still refuses several faces
+    it is run one face at a time. Raises ModelError for a file that is not such a network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    content = path.read_bytes()
+    session = _session(path, content)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    wanted = [3, SIZE, SIZE] if feed.layout == "nchw" else [SIZE, SIZE, 3]
+    shape = inputs[0].shape
+    sizes_fit = len(shape) == 4 and all(
+        not isinstance(have, int) or have == want for have, want in zip(shape[1:], wanted, strict=True)
+    )
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not sizes_fit:
+        raise ModelError(f"{path}: takes {[(i.type, i.shape) for i in inputs]}, not float [batch, *{wanted}]")
+    if shape[0] == 1 and batch > 1:
+        freed = _free_batch(_free_batch(content, inputs[0]), outputs[0])
+        session = _session(path, freed) if freed != content else session
+    refused = None
+    for faces in (batch, 1):
+        try:
+            answer = session.run(None, {inputs[0].name: np.zeros((faces, *wanted), np.float32)})[0]
+        except Exception as error:  # see _session
+            refused = error
+            continue
+        if answer.ndim == 2 and len(answer) == faces:
+            digest = hashlib.sha256(content).hexdigest()
+            return FaceModel(name or path.stem, digest, answer.shape[1], feed, faces, session)
+    reason = refused or "it does not answer [n, dimension] for n faces"
+    raise ModelError(f"{path}: not a face embedding network ({reason})") from refused
+
+
+def embed(model: FaceModel, faces: np.ndarray) -> np.ndarray:
+    """Raw embeddings [n, d] (float32) of aligned faces [n, 112, 112, 3] (RGB, uint8)."""
+    pixels = (faces.astype(np.float32) - model.feed.mean) / model.feed.scale
+    if model.feed.order == "bgr":
+        pixels = pixels[..., ::-1]
+    if model.feed.layout == "nchw":
+        pixels = pixels.transpose(0, 3, 1, 2)
+    name = model.session.get_inputs()[0].name
+    found = [np.empty((0, model.dimension), np.float32)]
+    for start in range(0, len(pixels), model.batch):
+        block = np.ascontiguousarray(pixels[start : start + model.batch])
+        found.append(model.session.run(None, {name: block})[0])
+    return np.concatenate(found)
+
+
+def _session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Errors reach us as exceptions; below them are only warnings about older exports, one for every weight.
+    options.log_severity_level = 4
+    have = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in have]
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
+        raise ModelError(f"{path}: not a usable ONNX network ({error})") from error
+
+
+def _free_batch(content: bytes, value: onnxruntime.NodeArg) -> bytes:
+    """`content` with the batch dimension of one graph input or output (fixed to 1) left open, if found once.
+
+    In the ONNX wire format a dimension of 1 is `08 01` (dim_value = 1) and an open one `12 00` (dim_param =
+    ""), so the edit keeps every length; it needs no ONNX package. The graph's nodes are not touched.
+    """
+    if not all(isinstance(size, int) for size in value.shape):
+        return content
+    shape = b"".join(_field(1, _varint(1 << 3) + _varint(size)) for size in value.shape)
+    tensor = b"\x08\x01" + _field(2, shape)
+    info = _field(1, value.name.encode()) + _field(2, _field(1, tensor))
+    if content.count(info) != 1:
+        return content
+    batch = len(info) - len(shape) + 2
+    return content.replace(info, info[:batch] + b"\x12\x00" + info[batch + 2 :])
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """One length-delimited protobuf field."""
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
