@@ -59,9 +59,13 @@ def test_all_mistakes_are_told_at_once():
 def test_paths_are_relative_to_the_file(tmp_path):
     file = tmp_path / "sub" / "e.yaml"
     file.parent.mkdir()
-    file.write_text("name: a\ncorpus: {manifest: ../corpus}\nteacher: {bank: /abs/bank}\naugment: {noise: s3://b/n}\n")
+    file.write_text(
+        "name: a\ncorpus: {manifest: ../corpus}\nteacher: {bank: /abs/bank}\naugment: {noise: s3://b/n}\n"
+        "evaluate: {manifests: [one, /two]}\n"
+    )
     loaded = config.load(file)
     assert loaded.corpus.manifest == str(tmp_path / "corpus")
+    assert loaded.evaluate.manifests == (str(tmp_path / "sub" / "one"), "/two")
     assert (loaded.teacher.bank, loaded.augment.noise) == ("/abs/bank", "s3://b/n")
 
 

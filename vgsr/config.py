@@ -124,7 +124,7 @@ class Train(Part):
 
 
 class Evaluate(Part):
-    manifest: str | None = None  # none = the training corpus' own manifest
+    manifests: tuple[str, ...] = ()  # with test lists; empty = the training corpus' own
     trials: tuple[str, ...] = ()  # names of test lists; empty = every list but `validation`
     p_target: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05)
 
@@ -205,6 +205,11 @@ def override(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
     return build(experiment.model_dump(mode="json"), changes, where="override")
 
 
+def overrides_in(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial's configuration changes of its experiment; keys without a dot are a search space's own names."""
+    return {key: value for key, value in chosen.items() if "." in key}
+
+
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
     """`["train.epochs=3"]` → `{"train.epochs": 3}`; values are read as YAML."""
     changes: dict[str, Any] = {}
@@ -224,7 +229,7 @@ PATH_KEYS = (
     ("teacher", "bank"),
     ("augment", "noise"),
     ("augment", "rirs"),
-    ("evaluate", "manifest"),
+    ("evaluate", "manifests"),
 )
 
 
@@ -234,9 +239,17 @@ def resolve_paths(values: dict[str, Any], folder: Path) -> None:
         part = values.get(section)
         if not isinstance(part, dict):
             continue
-        text = part.get(key)
-        if isinstance(text, str) and "://" not in text:
-            part[key] = os.path.normpath(folder / Path(text).expanduser())
+        value = part.get(key)
+        if isinstance(value, list):
+            part[key] = [_absolute(item, folder) for item in value]
+        elif value is not None:
+            part[key] = _absolute(value, folder)
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or "://" in value:
+        return value
+    return os.path.normpath(folder / Path(value).expanduser())
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -26,13 +26,17 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
     best = winner(runs)
     chosen = [run for run in runs if run is best or (run.state == tracking.COMPLETED and "vgsr.reference" in run.tags)]
     settings = search.experiment.evaluate
-    manifest = manifests.read(settings.manifest or search.experiment.corpus.manifest)
+    places = settings.manifests or (search.experiment.corpus.manifest,)
     for run in chosen:
         with console.status(f"testing {run.name}"):
             model = speaker.load(run.tags["vgsr.checkpoint"])
-            results = model.evaluate(manifest, settings.trials, settings.p_target)
+            results = [
+                result
+                for place in places
+                for result in model.evaluate(manifests.read(place), settings.trials, settings.p_target)
+            ]
         for result in results:
-            name = result.protocol.trials.partition("/")[2]
+            name = result.protocol.trials.replace("/", "_")
             figures = {f"test_{name}_eer": result.eer}
             figures |= {f"test_{name}_min_dcf_{p:g}": value for p, value in result.min_dcf.items()}
             tracking.log_figures(tracker, run.run_id, figures)

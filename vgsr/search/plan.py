@@ -55,8 +55,8 @@ class Search:
     storage: str
 
     def experiment_of(self, chosen: Overrides) -> Experiment:
-        """The experiment of one trial's configuration; keys without a dot are the space's own names."""
-        return config.override(self.experiment, {key: value for key, value in chosen.items() if "." in key})
+        """The experiment of one trial's configuration."""
+        return config.override(self.experiment, config.overrides_in(chosen))
 
     def title(self, chosen: Overrides) -> str:
         """How a trial is called in tables and in MLflow."""

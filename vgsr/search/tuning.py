@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from vgsr import config
 from vgsr.distill.methods import find
 from vgsr.search.plan import METRIC, REFERENCE, Search, Space
 from vgsr.training import launch
@@ -19,13 +20,12 @@ from vgsr.training import launch
 def trial_function(search: Search) -> Callable[[dict[str, Any]], None]:
     """The function that Tune runs for each trial: one Ray Train run, whose rows become the trial's results."""
 
+    # Plain values, not `search`: unpickling it would load this package, and MLflow with it, in every trial's process.
+    base, storage = search.experiment.model_dump(mode="json"), f"{search.storage}/train"
+
     def trial(chosen: dict[str, Any]) -> None:
-        launch.fit(
-            search.experiment_of(chosen),
-            name=tune.get_context().get_trial_id(),
-            storage=f"{search.storage}/train",
-            on_row=tune.report,
-        )
+        experiment = config.build(base, config.overrides_in(chosen))
+        launch.fit(experiment, name=tune.get_context().get_trial_id(), storage=storage, on_row=tune.report)
 
     return trial
 

@@ -80,9 +80,7 @@ def pair(
     for speaker, session in zip(utterance_speakers, utterance_sessions, strict=True):
         own = by_session.get((speaker, session)) if control == "none" else None
         rows.append(np.array(own or by_speaker.get(taught_by.get(speaker, ""), []), dtype=np.int64))
-    centres = np.stack(
-        [_centre(matrix, by_speaker.get(taught_by.get(name, ""), [])) for name in speakers]
-    )
+    centres = np.stack([_centre(matrix, by_speaker.get(taught_by.get(name, ""), [])) for name in speakers])
     if average:
         rows, matrix, quality = _average(rows, matrix, quality)
     return Pairing(rows, matrix, quality, centres)

@@ -131,9 +131,10 @@ def _augment(experiment: Experiment) -> list[str]:
 
 def _evaluate(experiment: Experiment, manifest: Manifest) -> list[str]:
     settings = experiment.evaluate
-    tested = manifests.read(settings.manifest) if settings.manifest else manifest
-    names = settings.trials or [name for name in tested.trials if name != LIST]
-    counts = [f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)" for name in names]
+    counts = []
+    for tested in [manifests.read(path) for path in settings.manifests] or [manifest]:
+        names = settings.trials or [name for name in tested.trials if name != LIST]
+        counts += [f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)" for name in names]
     return [f"test lists: {', '.join(counts) or 'none'}"]
 
 
