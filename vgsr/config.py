@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,9 @@ class Part(BaseModel):
     """One section of an experiment: frozen, and every unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+P = TypeVar("P", bound=Part)
 
 
 class Corpus(Part):
@@ -193,10 +196,15 @@ def build(
     merged = json.loads(json.dumps(values))
     for key, value in (overrides or {}).items():
         _set(merged, key, value)
+    return validated(Experiment, merged, where)
+
+
+def validated(model: type[P], values: Mapping[str, Any], where: str) -> P:
+    """`values` as a `model`; ConfigError with a line for every mistake in them."""
     try:
-        return Experiment.model_validate(merged)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [_explain(problem, model) for problem in error.errors()]
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
 
 
@@ -259,19 +267,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; it is one of {', '.join(names)}"
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, model: type[Part]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         *section, name = problem["loc"]
-        return f"unknown key {key!r}{nearest(str(name), _keys_at(section))}"
+        return f"unknown key {key!r}{nearest(str(name), _keys_at(model, section))}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (it is {problem['input']!r})" if key else message
 
 
-def _keys_at(section: list[str | int]) -> list[str]:
-    model: Any = Experiment
+def _keys_at(model: Any, section: list[str | int]) -> list[str]:
     for name in section:
         model = model.model_fields[str(name)].annotation
     return list(model.model_fields)

@@ -73,8 +73,8 @@ def parse(plan: Plan, arguments: Sequence[str]) -> Search:
     for key in changes:
         if key.partition(".")[0] not in Experiment.model_fields:
             names = [*Settings.model_fields, *Experiment.model_fields]
-            raise ConfigError(f"unknown setting {key!r}{config.nearest(key, names)}")
-    settings = Settings.model_validate(own)
+            raise ConfigError(f"unknown setting {key!r}{config.nearest(key.partition('.')[0], names)}")
+    settings = config.validated(Settings, own, "search")
     if settings.experiment is None:
         experiment = config.build(demo.experiment(), changes, where="demo")
     else:

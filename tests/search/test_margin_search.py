@@ -1,0 +1,89 @@
+"""The main job as a user runs it: killed without notice, started again by the same command, finished, shown."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vgsr import speaker, tracking
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EPOCHS = 4
+
+
+@pytest.fixture
+def command(tiny_experiment, tmp_path):
+    experiment = tmp_path / "tiny.yaml"
+    experiment.write_text(tiny_experiment({"train.epochs": EPOCHS}).yaml())
+    script = REPOSITORY / "sweeps" / "margin_search.py"
+    return [sys.executable, str(script), f"experiment={experiment}", "trials=3", "grace=2"]
+
+
+def environment(tmp_path):
+    own = {"VGSR_HOME": str(tmp_path / "home"), "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
+
+
+def kill_when(command, env, log, said):
+    """Start the search in a session of its own, kill its driver with SIGKILL once it has printed `said`."""
+    with log.open("w") as output:
+        driver = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        deadline = time.monotonic() + 240
+        while said not in log.read_text():
+            assert driver.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_search_is_finished_by_the_same_command(command, tmp_path):
+    env, log = environment(tmp_path), tmp_path / "first.log"
+    kill_when(command, env, log, f"hard constraint: epoch 2/{EPOCHS}")
+    second = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "going on with" in second.stdout
+
+    tracker = tracking.connect(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
+    (parent,) = [
+        run.info.run_id for run in tracker.client.search_runs([tracker.experiment_id], "tags.`vgsr.trial` = '-'")
+    ]
+    runs = tracking.trials(tracker, parent)
+    assert len(runs) == 5 and len({run.tags["vgsr.trial"] for run in runs}) == 5
+    assert tracking.state(tracker, parent) == "completed"
+    references = {run.tags["vgsr.reference"]: run for run in runs if "vgsr.reference" in run.tags}
+    assert set(references) == {"no teacher", "hard constraint"}
+    assert all(run.state == "completed" for run in references.values())
+    assert Counter(run.state for run in runs).keys() <= {"completed", "pruned"}
+    for run in runs:
+        epochs = [metric.step for metric in tracker.client.get_metric_history(run.run_id, "val_eer")]
+        whole = list(range(1, EPOCHS + 1)) if run.state == "completed" else list(range(1, len(epochs) + 1))
+        assert sorted(epochs) == whole, run.name
+        active = tracker.client.get_metric_history(run.run_id, "step_active")
+        assert len({metric.step for metric in active}) == len(active) == len(epochs) * 3
+        assert run.params["distill.method"] in ("cosine", "none")
+        assert "experiment.yaml" in [item.path for item in tracker.client.list_artifacts(run.run_id)]
+
+    best = tracking.best(tracker)
+    assert f"best checkpoint: {best.tags['vgsr.checkpoint']}" in second.stdout
+    assert speaker.load(best.tags["vgsr.checkpoint"]).facts["row"]["val_eer"] == pytest.approx(best.best_val_eer)
+    for text in ("no teacher", "hard constraint", "SYNTHETIC", "minDCF", "trials synthetic/test"):
+        assert text in second.stdout
+
+    third = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert "is finished" in third.stdout and f"best checkpoint: {best.tags['vgsr.checkpoint']}" in third.stdout
+    assert len(tracking.trials(tracker, parent)) == 5
+
+
+def test_a_mistake_stops_the_search_before_anything_is_started(command, tmp_path):
+    done = subprocess.run(
+        [*command, "train.epoch=3"], env=environment(tmp_path), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert "did you mean 'epochs'" in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "home").exists()
