@@ -40,6 +40,7 @@ def prepare(
     """Read a corpus in its published layout and write its manifest."""
     from vgsr import config, corpora
 
+    # Options of the corpus itself come among the places, as name=value.
     folders = [place for place in places if "=" not in place]
     needed = 2 if corpora.find(corpus).needs_root else 1
     if len(folders) != needed:
@@ -121,9 +122,8 @@ def validate(experiment: Annotated[Path, typer.Argument(help="experiment YAML")]
     """Check an experiment and everything it points at; starts nothing."""
     from vgsr import config
     from vgsr.training import check
-    from vgsr.training.learner import resolve
 
-    loaded = resolve(config.load(experiment, overrides or []))
+    loaded = config.load(experiment, overrides or [])
     for line in check.check(loaded).lines:
         console.print(line, soft_wrap=True)
     console.print(
@@ -144,8 +144,9 @@ def train(
     from vgsr.training import check
     from vgsr.training.learner import resolve
 
-    loaded = resolve(config.load(experiment, overrides or []))
+    loaded = config.load(experiment, overrides or [])
     findings = check.check(loaded)
+    loaded = resolve(loaded)
     for line in findings.lines:
         console.print(line, soft_wrap=True)
     name = f"{loaded.name}-{loaded.digest}"

@@ -96,6 +96,10 @@ def teach(
     """
     out = Path(out)
     faces = manifest.faces
+    if manifest.synthetic:
+        raise BankError(
+            f"{manifest.path}: a synthetic corpus has no pictures; its bank is banks/{manifest.corpus}.parquet"
+        )
     if not len(faces):
         raise BankError(f"{manifest.path}: the manifest has no faces, so there is nothing to teach from")
     done = _finished(out, teacher, manifest, faces)

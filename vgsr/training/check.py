@@ -112,8 +112,9 @@ def _method(experiment: Experiment) -> list[str]:
         return ["no distillation"]
     method = methods.find(distill.method)
     methods.check_options(method, distill.options)
+    weight = method.weight if distill.weight is None else distill.weight
     return [
-        f"distillation {method.name} ({method.unit}), λ {distill.weight:g}, {distill.margin.kind} margin "
+        f"distillation {method.name} ({method.unit}), λ {weight:g}, {distill.margin.kind} margin "
         f"{distill.margin.value:g} ({distill.margin.unit}), quality {', '.join(distill.quality.signals) or 'off'}"
     ]
 
