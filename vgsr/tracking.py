@@ -8,6 +8,9 @@ figures; the global batch number is the step of `step_*` figures.
 import logging
 import os
 import queue
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -81,7 +84,10 @@ def connect(uri: str | None = None, experiment: str = "vgsr") -> Tracker:
         artifacts = (file.parent / "artifacts").as_uri()
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
+    if found:
+        return Tracker(uri, client, found.experiment_id)
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI on runs, not on chat traces
+    experiment_id = client.create_experiment(experiment, artifacts, kind)
     return Tracker(uri, client, experiment_id)
 
 
@@ -96,7 +102,9 @@ def open_run(
             tracker.client.update_run(found.info.run_id, status="RUNNING")
         tracker.client.set_tag(found.info.run_id, "vgsr.state", RUNNING)
         return found.info.run_id
-    run = tracker.client.create_run(tracker.experiment_id, run_name=name, tags={**own, "vgsr.state": RUNNING, **tags})
+    run = tracker.client.create_run(
+        tracker.experiment_id, run_name=name, tags={**own, "vgsr.state": RUNNING, **_origin(), **tags}
+    )
     if experiment is not None:
         params = [Param(key, str(value)) for key, value in experiment.flat().items()]
         tracker.client.log_batch(run.info.run_id, params=params)
@@ -242,6 +250,18 @@ class Mailbox:
                         self.lost.append(str(error))
                     else:
                         time.sleep(wait)
+
+
+def _origin() -> dict[str, str]:
+    """Who started which script at which commit, as far as it can be known, in MLflow's own tags."""
+    tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL", "mlflow.user": os.environ.get("USER", "unknown")}
+    git = shutil.which("git")
+    if git:
+        place = Path(__file__).parent
+        done = subprocess.run([git, "rev-parse", "HEAD"], cwd=place, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            tags["mlflow.source.git.commit"] = done.stdout.strip()
+    return tags
 
 
 def _find(tracker: Tracker, tags: dict[str, str]) -> Run | None:
