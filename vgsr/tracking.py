@@ -254,7 +254,11 @@ class Mailbox:
 
 def _origin() -> dict[str, str]:
     """Who started which script at which commit, as far as it can be known, in MLflow's own tags."""
-    tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL", "mlflow.user": os.environ.get("USER", "unknown")}
+    tags = {
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": os.environ.get("USER", "unknown"),
+    }
     git = shutil.which("git")
     if git:
         place = Path(__file__).parent

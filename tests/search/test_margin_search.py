@@ -25,7 +25,13 @@ def command(tiny_experiment, tmp_path):
 
 
 def environment(tmp_path):
-    own = {"VGSR_HOME": str(tmp_path / "home"), "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    own = {
+        "VGSR_HOME": str(tmp_path / "home"),
+        "RAY_ADDRESS": "local",
+        "RAY_AUTH_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
     return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
 
 

@@ -18,7 +18,13 @@ SETTINGS = {"train.epochs": 3}
 
 
 def environment(home):
-    own = {"VGSR_HOME": str(home), "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
+    own = {
+        "VGSR_HOME": str(home),
+        "RAY_ADDRESS": "local",
+        "RAY_AUTH_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "300",
+    }
     return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
 
 

@@ -43,7 +43,9 @@ DRIVER_RESOURCE = "trial_driver"
 
 
 def connect() -> None:
-    """Join the running cluster (a job's own, or one on this machine), or start one here.
+    """Join the cluster that `$RAY_ADDRESS` names, else one that runs on this machine, else start one here.
+
+    `RAY_ADDRESS=local` starts one in any case. ConnectionError when a named cluster does not answer.
 
     The dashboard stays on: Ray frees the workers of a pruned trial through it. A cluster that we start also offers
     the resource on which trial drivers are placed, so that they take no core from training.
@@ -51,10 +53,15 @@ def connect() -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        ray.init(include_dashboard=True, dashboard_host="127.0.0.1", resources={DRIVER_RESOURCE: 1000}, **quiet)
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    if address != "local":
+        try:
+            ray.init(address=address, **quiet)
+            return
+        except ConnectionError:
+            if address != "auto":
+                raise
+    ray.init("local", include_dashboard=True, dashboard_host="127.0.0.1", resources={DRIVER_RESOURCE: 1000}, **quiet)
 
 
 def fit(

@@ -40,6 +40,7 @@ def train(experiment: Experiment, session: Session, on_step: Callable[[int, int,
         trained = (learner.batches - already) * experiment.train.batch
         speed = {"seconds": seconds, "data_wait_share": waited / seconds, "utterances_per_second": trained / seconds}
         result = _validate(experiment, session, learner)
+        speed["validation_seconds"] = time.monotonic() - started - seconds
         row = _close_epoch(experiment, learner, position, result, speed)
         session.report(row, _writer(experiment, learner, position, row, result))
     return position.history[-1]
@@ -206,7 +207,7 @@ def _close_epoch(
         "aam_margin": learner.aam_margin,
         "steps": {name: list(values) for name, values in position.steps.items()},
         "first_step": (position.epoch - 1) * learner.batches,
-        "total_seconds": sum(past["seconds"] for past in position.history) + speed["seconds"],
+        "total_seconds": sum(past["seconds"] + past["validation_seconds"] for past in [*position.history, speed]),
         **speed,
     }
     position.batch, position.sums, position.steps = 0, {}, {}
