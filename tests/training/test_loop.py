@@ -198,3 +198,11 @@ def test_switching_the_teacher_off_changes_no_crop(tiny_experiment, tmp_path, mo
         rows_of(tiny_experiment({"distill.method": method, "train.epochs": 1}), tmp_path / method)
     for one, other in zip(seen[:3], seen[3:], strict=True):
         assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize(("margin", "warned"), [(3.0, True), (0.1, False)])
+def test_a_margin_that_switches_distillation_off_is_told(tiny_experiment, tmp_path, caplog, margin, warned):
+    changes = {"distill.margin.unit": "absolute", "distill.margin.value": margin, "train.epochs": 1}
+    (row,) = rows_of(tiny_experiment(changes), tmp_path)
+    assert (row["active"] == 0 and row["distillation"] == 0) is warned
+    assert any("switched off" in message for message in caplog.messages) is warned

@@ -43,8 +43,11 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
             tracking.tag(tracker, run.run_id, {f"{RESULT}{name}": result.line()})
 
 
-def show(search: Search, runs: Sequence[TrackedRun], console: Console) -> None:
-    """Print the table of all trials, the test figures with their protocol, and the best checkpoint's path."""
+def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, console: Console) -> None:
+    """Print the table of all trials, the test figures with their protocol, and the best checkpoint's path.
+
+    `teacher_eer` is the teacher's own on the validation list, None where it cannot be told.
+    """
     manifest = manifests.read(search.experiment.corpus.manifest)
     p_target = search.experiment.evaluate.p_target[0]
     note = " — SYNTHETIC corpus, says nothing about people" if manifest.synthetic else ""
@@ -67,6 +70,12 @@ def show(search: Search, runs: Sequence[TrackedRun], console: Console) -> None:
     if best is None:
         console.print("[red]No trial was completed: there is no best checkpoint.[/red]")
         return
+    if teacher_eer is None:
+        console.print("The teacher's own EER on this list cannot be told.")
+    else:
+        console.print(f"The teacher's own EER on this list: {100 * teacher_eer:.2f} %.")
+        if teacher_eer >= best.best_val_eer:
+            console.print("[red]warning: the teacher is no better than the student; it has little to teach[/red]")
     for run in runs:
         for key in sorted(run.tags):
             if key.startswith(RESULT):

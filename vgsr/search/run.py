@@ -54,7 +54,7 @@ def run(search: Search, found: check.Findings, console: Console) -> None:
         console.print(
             f"{search.search_id} is finished; this is its table. A change of any setting starts a new search."
         )
-    conclude.show(search, tracking.trials(tracker, parent), console)
+    conclude.show(search, tracking.trials(tracker, parent), found.teacher_eer, console)
     console.print(f"runs: {tracker.uri}   (`vgsr ui` opens MLflow; `vgsr best` registers the champion)", soft_wrap=True)
 
 
@@ -89,7 +89,11 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
             ),
         )
     with Watcher(search, tracker, parent, tags, console):
-        tuner.fit()
+        results = tuner.fit()
+    if results.num_terminated + results.num_errors < search.settings.trials + len(search.plan.references):
+        # Tune keeps Ctrl-C to itself and returns: what is left must not be taken for a finished search.
+        console.print(f"{search.search_id} was interrupted; the same command goes on with it.", soft_wrap=True)
+        raise SystemExit(130)
 
 
 def _resumable(place: str) -> bool:

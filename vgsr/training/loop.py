@@ -4,6 +4,7 @@ In: an experiment and a session. Out: a row of figures an epoch, and checkpoints
 exactly where it stopped.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from vgsr.training import schedule, state
 from vgsr.training.gather import gather
 from vgsr.training.session import Row, Session
 from vgsr.training.validation import Validation, validate
+
+log = logging.getLogger(__name__)
 
 STEP_FIGURES = ("loss", "classification", "distillation", "discrepancy", "active", "mu", "weight_spread")
 
@@ -211,6 +214,12 @@ def _close_epoch(
         **speed,
     }
     position.batch, position.sums, position.steps = 0, {}, {}
+    if learner.objective.method and learner.coverage and row["active"] == 0:
+        log.warning(
+            "epoch %d: nothing lay outside the margin (%s): distillation is switched off; a smaller margin brings it back",
+            position.epoch,
+            f"mu {row['mu']:.4g} {learner.objective.method.unit}",
+        )
     for earlier in position.history:  # only the last row may have to be reported again, steps and all
         earlier.pop("steps", None)
     position.history.append(row)
