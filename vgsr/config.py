@@ -261,10 +261,10 @@ def _absolute(value: Any, folder: Path) -> Any:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for a misspelt name, or the list of valid ones."""
+    """The end of a message about a misspelt name: `; did you mean 'x'?`, or the names there are."""
     names = sorted(names)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; it is one of {', '.join(names)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(names) or 'none'}"
 
 
 def _explain(problem: Any, model: type[Part]) -> str:

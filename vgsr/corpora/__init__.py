@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from vgsr.config import nearest
 from vgsr.corpora import avspeech, folder, ravdess, scan, synthetic
-from vgsr.corpora.registry import CORPORA, Corpus, CorpusError, find, nearest
+from vgsr.corpora.registry import CORPORA, Corpus, CorpusError, find
 from vgsr.corpora.splits import check_shares, split_speakers
 from vgsr.data import manifest
 from vgsr.data.manifest import SPLITS, Manifest, Problem

@@ -5,13 +5,12 @@ registers a reader) and `find`. A reader turns a published layout into a `Layout
 shared.
 """
 
-import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from vgsr.config import nearest
 from vgsr.corpora import trials
 from vgsr.data.manifest import Manifest, Problem, Trial
 from vgsr.teachers.bank import Bank
@@ -128,13 +127,6 @@ def find(name: str) -> Corpus:
     if name not in CORPORA:
         raise CorpusError(f"there is no corpus {name!r}{nearest(name, CORPORA)}")
     return CORPORA[name]
-
-
-def nearest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """The end of an error message: the known word nearest to `word`, and all of them."""
-    close = difflib.get_close_matches(word, known, 1, 0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(known) or 'none'})"
 
 
 def visible(folder: Path) -> list[Path]:

@@ -72,6 +72,11 @@ class Watcher:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
         self._bar = self._progress.add_task("epochs", total=total * self._epochs)
+        for run in tracking.trials(tracker, parent):  # what an earlier call of this search has finished
+            if run.state != tracking.RUNNING:
+                epoch, seconds = int(run.figures.get("epoch", 0)), run.figures.get("total_seconds", 0.0)
+                self.lines[run.tags["vgsr.trial"]] = Line(run.name, run.state, epoch, run.best_val_eer, seconds=seconds)
+                self._progress.advance(self._bar, self._epochs)
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=2)
 
     def __enter__(self) -> "Watcher":

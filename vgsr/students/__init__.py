@@ -5,10 +5,11 @@ this file.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from torch import nn
+
+from vgsr.config import nearest
 
 
 class Builder(Protocol):
@@ -38,9 +39,7 @@ def student(name: str) -> Callable[[B], B]:
 def build(name: str, *, bins: int, channels: int, embedding: int) -> nn.Module:
     """A new student `name`; StudentError when there is none of that name, with the nearest one."""
     if name not in STUDENTS:
-        near = get_close_matches(name, STUDENTS, n=1, cutoff=0.0)
-        known = ", ".join(sorted(STUDENTS))
-        raise StudentError(f"no student is called {name!r}: did you mean {near[0]!r}? There are: {known}")
+        raise StudentError(f"no student is called {name!r}{nearest(name, STUDENTS)}")
     return STUDENTS[name](bins=bins, channels=channels, embedding=embedding)
 
 

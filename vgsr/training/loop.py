@@ -91,11 +91,10 @@ def _epoch(
         progress = epoch + position.batch / learner.batches
         _set_schedules(experiment, learner, progress)
         torch.manual_seed(hash((experiment.seed, epoch, position.batch, session.rank)))
-        terms, accuracy, rows = _step(experiment, session, learner, batch)
-        figures = {name: float(getattr(terms, name).detach()) for name in STEP_FIGURES}
+        figures, rows = _step(experiment, session, learner, batch)
         if not math.isfinite(figures["loss"]):
             return None
-        for name, value in {**figures, "accuracy": accuracy, "unreadable": settings.batch - rows}.items():
+        for name, value in {**figures, "unreadable": settings.batch - rows}.items():
             position.sums[name] = position.sums.get(name, 0.0) + value
         for name in STEP_FIGURES:
             position.steps.setdefault(name, []).append(figures[name])
@@ -116,8 +115,8 @@ def _epoch(
 
 def _step(
     experiment: Experiment, session: Session, learner: parts.Learner, batch: dict[str, torch.Tensor]
-) -> tuple[Terms, float, int]:
-    """One optimiser step on one global batch: its terms, the share classified rightly, the rows that could be read."""
+) -> tuple[dict[str, float], int]:
+    """One optimiser step on one global batch: its figures, and how many of its rows could be read."""
     device = session.device
     batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     features = learner.frontend(batch)
@@ -146,7 +145,9 @@ def _step(
     torch.nn.utils.clip_grad_norm_(learner.parameters, experiment.train.gradient_clip)
     learner.optimiser.step()
     right = (heads.logits.argmax(dim=1) == known["label"]).float().mean()
-    return terms, float(right), len(embedding)
+    tensors = [*(getattr(terms, name).detach() for name in STEP_FIGURES), right]
+    values = torch.stack([tensor.float() for tensor in tensors]).tolist()  # at once: each would wait for the GPU
+    return dict(zip((*STEP_FIGURES, "accuracy"), values, strict=True)), len(embedding)
 
 
 def _set_schedules(experiment: Experiment, learner: parts.Learner, progress: float) -> None:
@@ -215,11 +216,8 @@ def _close_epoch(
     }
     position.batch, position.sums, position.steps = 0, {}, {}
     if learner.objective.method and learner.coverage and row["active"] == 0:
-        log.warning(
-            "epoch %d: nothing lay outside the margin (%s): distillation is switched off; a smaller margin brings it back",
-            position.epoch,
-            f"mu {row['mu']:.4g} {learner.objective.method.unit}",
-        )
+        reach = f"mu {row['mu']:.4g}, {learner.objective.method.unit}"
+        log.warning("epoch %d: nothing lay outside the margin (%s): distillation is switched off", row["epoch"], reach)
     for earlier in position.history:  # only the last row may have to be reported again, steps and all
         earlier.pop("steps", None)
     position.history.append(row)
