@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vgsr import tracking
 from vgsr.mistakes import told
-from vgsr.search import conclude, demo, tuning
+from vgsr.search import conclude, demo, table, tuning
 from vgsr.search.plan import METRIC, Plan, Search, parse
 from vgsr.search.watch import Bridge, Watcher
 from vgsr.tracking import Tracker
@@ -54,7 +54,7 @@ def run(search: Search, found: check.Findings, console: Console) -> None:
         console.print(
             f"{search.search_id} is finished; this is its table. A change of any setting starts a new search."
         )
-    conclude.show(search, tracking.trials(tracker, parent), found.teacher_eer, console)
+    table.show(search, tracking.trials(tracker, parent), found.teacher_eer, console)
     console.print(f"runs: {tracker.uri}   (`vgsr ui` opens MLflow; `vgsr best` registers the champion)", soft_wrap=True)
 
 

@@ -23,6 +23,9 @@ from vgsr.training.validation import Validation, validate
 
 log = logging.getLogger(__name__)
 
+# Epochs whose step figures a checkpoint carries along: those may have been on their way to MLflow when a search's driver
+# was killed. All of them would make a long run's checkpoints large.
+STEPS_KEPT = 5
 STEP_FIGURES = ("loss", "classification", "distillation", "discrepancy", "active", "mu", "weight_spread")
 
 
@@ -218,9 +221,9 @@ def _close_epoch(
     if learner.objective.method and learner.coverage and row["active"] == 0:
         reach = f"mu {row['mu']:.4g}, {learner.objective.method.unit}"
         log.warning("epoch %d: nothing lay outside the margin (%s): distillation is switched off", row["epoch"], reach)
-    for earlier in position.history:  # only the last row may have to be reported again, steps and all
-        earlier.pop("steps", None)
     position.history.append(row)
+    for earlier in position.history[:-STEPS_KEPT]:
+        earlier.pop("steps", None)
     return row
 
 
