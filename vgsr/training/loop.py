@@ -23,8 +23,8 @@ from vgsr.training.validation import Validation, validate
 
 log = logging.getLogger(__name__)
 
-# Epochs whose step figures a checkpoint carries along: those may have been on their way to MLflow when a search's driver
-# was killed. All of them would make a long run's checkpoints large.
+# Epochs whose step figures a checkpoint carries along: they may have been on their way to MLflow when the driver of a
+# search was killed. All of them would make a long run's checkpoints large.
 STEPS_KEPT = 5
 STEP_FIGURES = ("loss", "classification", "distillation", "discrepancy", "active", "mu", "weight_spread")
 
