@@ -40,6 +40,9 @@ POLL_SECONDS = "0.2"
 # Worker losses (a crash, a lost node) that a run survives before it counts as failed.
 MAX_FAILURES = 3
 DRIVER_RESOURCE = "trial_driver"
+# For a cluster of this machine alone. A trial is eight small processes of which only the workers compute: Ray need not
+# warn of so many; and nobody preempts this machine, so nothing has to watch for it.
+LOCAL = {"RAY_worker_maximum_startup_concurrency": "16", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
 
 def connect() -> None:
@@ -61,6 +64,8 @@ def connect() -> None:
         except ConnectionError:
             if address != "auto":
                 raise
+    for name, value in LOCAL.items():
+        os.environ.setdefault(name, value)
     ray.init("local", include_dashboard=True, dashboard_host="127.0.0.1", resources={DRIVER_RESOURCE: 1000}, **quiet)
 
 
