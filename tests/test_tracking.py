@@ -3,7 +3,7 @@
 import pytest
 
 from vgsr import tracking
-from vgsr.tracking import COMPLETED, FAILED, PRUNED, Mailbox, TrackingError
+from vgsr.tracking import COMPLETED, FAILED, PRUNED, TrackingError
 
 
 @pytest.fixture(scope="module")
@@ -89,23 +89,3 @@ def test_trials_of_a_search_are_its_children(tracker):
     runs = [finished(tracker, "family", f"t{n}", 0.1 * n, **{tracking.PARENT: parent}) for n in (3, 1, 2)]
     assert [run.run_id for run in tracking.trials(tracker, parent)] == [runs[1], runs[2], runs[0]]
     assert tracking.search_run(tracker, "family") == parent
-
-
-def test_the_mailbox_tries_again_keeps_order_and_tells_what_it_lost(monkeypatch):
-    monkeypatch.setattr(Mailbox, "WAITS", (0.0, 0.0))
-    done, failures = [], [ConnectionError("away"), ConnectionError("still away")]
-
-    def flaky():
-        if failures:
-            raise failures.pop()
-        done.append("flaky")
-
-    def broken():
-        raise ValueError("never works")
-
-    mailbox = Mailbox()
-    mailbox.put(flaky)
-    mailbox.put(broken)
-    mailbox.put(lambda: done.append("last"))
-    assert mailbox.close() == ["never works"]
-    assert done == ["flaky", "last"]

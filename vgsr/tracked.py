@@ -6,8 +6,8 @@ from rich.console import Console
 
 from vgsr import tracking
 from vgsr.config import Experiment
-from vgsr.tracking import Mailbox
-from vgsr.training import launch
+from vgsr.mailbox import Mailbox
+from vgsr.training import launch, rows
 from vgsr.training.check import Findings
 from vgsr.training.local import EpochProgress
 from vgsr.training.session import Row
@@ -42,10 +42,11 @@ def train(experiment: Experiment, name: str, storage: str, findings: Findings, c
             mailbox.put(partial(tracking.close_run, tracker, run_id, tracking.FAILED, str(error)))
         mailbox.close()
         raise
-    checkpoint = launch.checkpoint_path(storage, name, last["best_checkpoint"])
+    if last.get("best_checkpoint"):
+        checkpoint = launch.checkpoint_path(storage, name, last["best_checkpoint"])
+        mailbox.put(partial(tracking.tag, tracker, run_id, {"vgsr.checkpoint": checkpoint}))
     state = tracking.FAILED if last.get("diverged") else tracking.COMPLETED
-    mailbox.put(partial(tracking.tag, tracker, run_id, {"vgsr.checkpoint": checkpoint}))
     mailbox.put(partial(tracking.close_run, tracker, run_id, state))
     for lost in mailbox.close():
         console.print(f"not written to MLflow: {lost}", style="red")
-    return checkpoint
+    return launch.checkpoint_path(storage, name, rows.best_checkpoint(last))

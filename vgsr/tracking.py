@@ -7,13 +7,11 @@ figures; the global batch number is the step of `step_*` figures.
 
 import logging
 import os
-import queue
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,6 @@ from mlflow.exceptions import MlflowException
 
 from vgsr.config import Experiment
 from vgsr.home import home
-
-log = logging.getLogger(__name__)
 
 PARENT = "mlflow.parentRunId"
 MODEL = "vgsr"
@@ -211,45 +207,6 @@ def promote(tracker: Tracker, run: TrackedRun, checkpoint: Path) -> str:
     )
     tracker.client.set_registered_model_alias(MODEL, CHAMPION, made.version)
     return str(made.version)
-
-
-class Mailbox:
-    """Writes to MLflow in order, in a thread of their own: a slow server never holds a search up.
-
-    Each write is tried again for about a minute; what still fails is reported by `close` and in the log, and does
-    not stop training.
-    """
-
-    WAITS = (1, 2, 4, 8, 16, 30)
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self.lost: list[str] = []
-        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-        self._thread.start()
-
-    def put(self, write: Callable[[], None]) -> None:
-        """Queue one write."""
-        self._queue.put(write)
-
-    def close(self) -> list[str]:
-        """Wait until everything is written; the errors of what could not be."""
-        self._queue.put(None)
-        self._thread.join()
-        return self.lost
-
-    def _run(self) -> None:
-        while (write := self._queue.get()) is not None:
-            for wait in (*self.WAITS, None):
-                try:
-                    write()
-                    break
-                except Exception as error:  # any failure of a remote server: try again, then report
-                    log.warning("tracking: %s", error)
-                    if wait is None:
-                        self.lost.append(str(error))
-                    else:
-                        time.sleep(wait)
 
 
 def _origin() -> dict[str, str]:

@@ -15,6 +15,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from vgsr.training import loop, state
+from vgsr.training.rows import Diverged, best_checkpoint
 from vgsr.training.session import LocalSession
 
 
@@ -183,6 +184,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_worst_figure(tiny_exper
     rows = rows_of(tiny_experiment({"train.learning_rate": 1e30, "train.warmup_epochs": 0}), tmp_path)
     assert rows[-1]["diverged"] and rows[-1]["val_eer"] == 1.0
     json.dumps(rows, allow_nan=False)
+    with pytest.raises(Diverged, match="learning_rate"):
+        best_checkpoint(rows[-1])
 
 
 def test_switching_the_teacher_off_changes_no_crop(tiny_experiment, tmp_path, monkeypatch):

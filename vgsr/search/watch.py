@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vgsr import tracking
+from vgsr.mailbox import Mailbox
 from vgsr.search.plan import REFERENCE, Search
-from vgsr.tracking import Mailbox, Tracker
+from vgsr.tracking import Tracker
 from vgsr.training import launch
 
 _WATCHERS: dict[str, "Watcher"] = {}

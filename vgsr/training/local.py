@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vgsr.config import Experiment
-from vgsr.training import loop
+from vgsr.training import loop, rows
 from vgsr.training.session import LocalSession, Row
 
 
@@ -14,7 +14,7 @@ def train(experiment: Experiment, folder: Path, device: str, console: Console) -
     """Train in `folder`, or go on with what is there; returns the best checkpoint's folder."""
     with EpochProgress(experiment, console) as progress:
         last = loop.train(experiment, LocalSession(folder, progress.row, device), progress.step)
-    return folder / "checkpoints" / last["best_checkpoint"]
+    return folder / "checkpoints" / rows.best_checkpoint(last)
 
 
 class EpochProgress:

@@ -4,7 +4,6 @@ In: an experiment and a session. Out: a row of figures an epoch, and checkpoints
 exactly where it stopped.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,16 +15,11 @@ from vgsr.config import Experiment
 from vgsr.data import batches
 from vgsr.distill.objective import Terms
 from vgsr.training import learner as parts
-from vgsr.training import schedule, state
+from vgsr.training import rows, schedule, state
 from vgsr.training.gather import gather
 from vgsr.training.session import Row, Session
 from vgsr.training.validation import Validation, validate
 
-log = logging.getLogger(__name__)
-
-# Epochs whose step figures a checkpoint carries along: they may have been on their way to MLflow when the driver of a
-# search was killed. All of them would make a long run's checkpoints large.
-STEPS_KEPT = 5
 STEP_FIGURES = ("loss", "classification", "distillation", "discrepancy", "active", "mu", "weight_spread")
 
 
@@ -41,14 +35,16 @@ def train(experiment: Experiment, session: Session, on_step: Callable[[int, int,
         started, already = time.monotonic(), position.batch
         waited = _epoch(experiment, session, learner, position, epoch, on_step)
         if waited is None:
-            return _diverged(session, position)
+            row = rows.diverged(position)
+            session.report(row, None)
+            return row
         seconds = time.monotonic() - started
         trained = (learner.batches - already) * experiment.train.batch
         speed = {"seconds": seconds, "data_wait_share": waited / seconds, "utterances_per_second": trained / seconds}
         result = _validate(experiment, session, learner)
         speed["validation_seconds"] = time.monotonic() - started - seconds
-        row = _close_epoch(experiment, learner, position, result, speed)
-        session.report(row, _writer(experiment, learner, position, row, result))
+        row = rows.close_epoch(experiment, learner, position, result, speed)
+        session.report(row, rows.writer(experiment, learner, position, row, result))
     return position.history[-1]
 
 
@@ -94,10 +90,10 @@ def _epoch(
         progress = epoch + position.batch / learner.batches
         _set_schedules(experiment, learner, progress)
         torch.manual_seed(hash((experiment.seed, epoch, position.batch, session.rank)))
-        figures, rows = _step(experiment, session, learner, batch)
+        figures, read = _step(experiment, session, learner, batch)
         if not math.isfinite(figures["loss"]):
             return None
-        for name, value in {**figures, "unreadable": settings.batch - rows}.items():
+        for name, value in {**figures, "unreadable": settings.batch - read}.items():
             position.sums[name] = position.sums.get(name, 0.0) + value
         for name in STEP_FIGURES:
             position.steps.setdefault(name, []).append(figures[name])
@@ -112,7 +108,7 @@ def _epoch(
                 "best_checkpoint": position.best_checkpoint,
                 "selection": 2.0,
             }
-            session.report(row, _writer(experiment, learner, position, row, None))
+            session.report(row, rows.writer(experiment, learner, position, row, None))
     return waited
 
 
@@ -180,89 +176,6 @@ def _validate(experiment: Experiment, session: Session, learner: parts.Learner) 
         rank=session.rank,
         world=session.world,
         device=session.device,
-    )
-
-
-def _close_epoch(
-    experiment: Experiment,
-    learner: parts.Learner,
-    position: state.Position,
-    validation: Validation,
-    speed: dict[str, float],
-) -> Row:
-    """Move the position to the next epoch and return the finished one's row."""
-    means = {name: value / learner.batches for name, value in position.sums.items() if name != "unreadable"}
-    position.epoch += 1
-    name = f"{position.epoch:05d}-{0:06d}"
-    figures = {
-        "val_eer": validation.result.eer,
-        **{f"val_min_dcf_{p:g}": value for p, value in validation.result.min_dcf.items()},
-    }
-    if validation.result.eer < position.best.get("best_val_eer", math.inf):
-        position.best, position.best_checkpoint = {f"best_{key}": value for key, value in figures.items()}, name
-    row: Row = {
-        "epoch": position.epoch,
-        "batch": 0,
-        **means,
-        "unreadable": position.sums["unreadable"],
-        **figures,
-        **position.best,
-        "best_checkpoint": position.best_checkpoint,
-        # What keeps the best checkpoint: the lower EER, and of equal ones the earlier.
-        "selection": validation.result.eer + 1e-9 * position.epoch,
-        "learning_rate": learner.optimiser.param_groups[0]["lr"],
-        "aam_margin": learner.aam_margin,
-        "steps": {name: list(values) for name, values in position.steps.items()},
-        "first_step": (position.epoch - 1) * learner.batches,
-        "total_seconds": sum(past["seconds"] + past["validation_seconds"] for past in [*position.history, speed]),
-        **speed,
-    }
-    position.batch, position.sums, position.steps = 0, {}, {}
-    if learner.objective.method and learner.coverage and row["active"] == 0:
-        reach = f"mu {row['mu']:.4g}, {learner.objective.method.unit}"
-        log.warning("epoch %d: nothing lay outside the margin (%s): distillation is switched off", row["epoch"], reach)
-    position.history.append(row)
-    for earlier in position.history[:-STEPS_KEPT]:
-        earlier.pop("steps", None)
-    return row
-
-
-def _diverged(session: Session, position: state.Position) -> Row:
-    last = position.history[-1] if position.history else {}
-    row = {**last, "epoch": position.epoch + 1, "batch": position.batch, "diverged": True, "val_eer": 1.0}
-    row.setdefault("best_val_eer", 1.0)
-    session.report(row, None)
-    return row
-
-
-def _writer(
-    experiment: Experiment,
-    learner: parts.Learner,
-    position: state.Position,
-    row: Row,
-    validation: Validation | None,
-) -> Callable[[Path], None]:
-    facts = {
-        "manifest_digest": learner.manifest.digest,
-        "corpus": learner.manifest.corpus,
-        "synthetic": learner.manifest.synthetic,
-        "face_coverage": learner.coverage,
-        "row": {key: value for key, value in row.items() if key != "steps"},
-    }
-    if validation:
-        facts["calibration"] = {"scale": validation.calibration.scale, "offset": validation.calibration.offset}
-        facts["eer_threshold"] = validation.result.eer_threshold
-        facts["validation"] = validation.result.line()
-    return lambda folder: state.write(
-        folder,
-        experiment=experiment,
-        student=learner.student,
-        heads=learner.heads,
-        objective=learner.objective,
-        optimiser=learner.optimiser,
-        position=position,
-        speakers=learner.speakers,
-        facts=facts,
     )
 
 
