@@ -86,7 +86,7 @@ def test_a_mistake_is_one_message(vgsr, arguments, said):
 
 
 def test_a_corpus_without_pictures_brings_its_own_bank(vgsr, tiny):
-    assert "synthetic.parquet" in vgsr("teach", tiny, fails=True)
+    assert "came with a bank of its own" in vgsr("teach", tiny, fails=True)
 
 
 def test_a_bank_computed_elsewhere_is_imported(vgsr, tiny, tmp_path):

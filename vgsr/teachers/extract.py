@@ -96,12 +96,12 @@ def teach(
     """
     out = Path(out)
     faces = manifest.faces
-    if manifest.synthetic:
-        raise BankError(
-            f"{manifest.path}: a synthetic corpus has no pictures; its bank is banks/{manifest.corpus}.parquet"
-        )
     if not len(faces):
         raise BankError(f"{manifest.path}: the manifest has no faces, so there is nothing to teach from")
+    if faces["uri"][0].as_py().startswith("bank://"):
+        raise BankError(
+            f"{manifest.path}: its faces are no pictures; the corpus came with a bank of its own, in banks/"
+        )
     done = _finished(out, teacher, manifest, faces)
     if done is not None:
         return done
