@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test judges time: a busy machine must not fail one.
+settings.register_profile("vgsr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vgsr")
 
 
 @pytest.fixture(scope="session")
