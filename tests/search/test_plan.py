@@ -5,12 +5,17 @@ import yaml
 
 from vgsr.config import ConfigError
 from vgsr.search import Plan
-from vgsr.search.plan import REFERENCE, parse
+from vgsr.search.plan import REFERENCE, bind
+from vgsr.search.plan import parse as parse_arguments
 
 
 def space(trial, method):
     margin = trial.suggest_float("margin", *method.margin_range)
     return {"distill.margin.value": margin}
+
+
+def parse(plan, arguments, data="d"):
+    return bind(plan, *parse_arguments(arguments), data)
 
 
 PLAN = Plan("test-search", space, {"no teacher": {"distill.method": "none"}})
@@ -50,11 +55,12 @@ def test_the_same_command_is_the_same_search_and_any_change_another(file):
     assert parse(PLAN, [file, "concurrent=2"]).search_id == base
     others = {
         parse(PLAN, [file, "trials=7"]).search_id,
+        parse(PLAN, [file], "other data").search_id,
         parse(PLAN, [file, "train.epochs=5"]).search_id,
         parse(Plan("test-search", space, {}), [file]).search_id,
         parse(Plan("test-search", lambda trial, method: {}, PLAN.references), [file]).search_id,
     }
-    assert len(others) == 4 and base not in others
+    assert len(others) == 5 and base not in others
 
 
 def test_a_trial_is_the_experiment_with_its_overrides(file):

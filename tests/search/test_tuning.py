@@ -7,7 +7,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from vgsr.search import Plan, tuning
-from vgsr.search.plan import METRIC, REFERENCE, parse
+from vgsr.search.plan import METRIC, REFERENCE, bind, parse
 
 
 def space(trial, method):
@@ -24,7 +24,8 @@ REFERENCES = {"no teacher": {"distill.method": "none"}, "hard": {"distill.margin
 @pytest.fixture
 def search(tiny_experiment, tmp_path):
     (tmp_path / "e.yaml").write_text(tiny_experiment({"train.epochs": 8}).yaml())
-    return parse(Plan("test", space, REFERENCES), [f"experiment={tmp_path / 'e.yaml'}", "grace=2", "trials=20"])
+    arguments = [f"experiment={tmp_path / 'e.yaml'}", "grace=2", "trials=20"]
+    return bind(Plan("test", space, REFERENCES), *parse(arguments), "data")
 
 
 def test_references_come_first_and_optuna_never_hears_of_them(search):

@@ -107,8 +107,8 @@ def test_a_checkpoint_of_another_experiment_or_corpus_is_refused(tiny_experiment
     with pytest.raises(state.CheckpointError, match="another experiment"):
         rows_of(tiny_experiment({"seed": 1}), tmp_path)
     file = latest(tmp_path) / "checkpoint.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "manifest_digest": "0" * 64}))
-    with pytest.raises(state.CheckpointError, match="corpus has changed"):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "data_digest": "0" * 64}))
+    with pytest.raises(state.CheckpointError, match="bank has changed"):
         rows_of(tiny_experiment(), tmp_path)
 
 

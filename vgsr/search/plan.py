@@ -65,8 +65,8 @@ class Search:
         return " ".join(f"{key}={_short(value)}" for key, value in chosen.items() if "." not in key)
 
 
-def parse(plan: Plan, arguments: Sequence[str]) -> Search:
-    """Bind a plan to the command line: `experiment=FILE trials=48 train.epochs=20 …`; no argument means the demo."""
+def parse(arguments: Sequence[str]) -> tuple[Experiment, Settings]:
+    """What a command line says: `experiment=FILE trials=48 train.epochs=20 …`; no argument means the demo."""
     given = config.parse_overrides(arguments)
     own = {key: value for key, value in given.items() if key in Settings.model_fields}
     changes = {key: value for key, value in given.items() if key not in own}
@@ -82,14 +82,20 @@ def parse(plan: Plan, arguments: Sequence[str]) -> Search:
     if experiment.distill.method == "none":
         raise ConfigError("distill.method is 'none': there is no distillation whose settings could be searched")
     experiment = resolve(experiment)
-    search_id = f"{plan.name}-{experiment.name}-{_digest(plan, experiment, settings)}"
+    return experiment, settings
+
+
+def bind(plan: Plan, experiment: Experiment, settings: Settings, data_digest: str) -> Search:
+    """A plan over an experiment and the data it points at. A change of any of them makes it another search."""
+    search_id = f"{plan.name}-{experiment.name}-{_digest(plan, experiment, settings, data_digest)}"
     storage = settings.storage or str(home() / "searches")
     return Search(plan, experiment, settings, search_id, f"{storage.rstrip('/')}/{search_id}")
 
 
-def _digest(plan: Plan, experiment: Experiment, settings: Settings) -> str:
+def _digest(plan: Plan, experiment: Experiment, settings: Settings, data_digest: str) -> str:
     parts = [
         experiment.digest,
+        data_digest,
         inspect.getsource(plan.space),
         json.dumps(plan.references, sort_keys=True),
         settings.model_dump_json(exclude={"concurrent", "storage", "experiment"}),

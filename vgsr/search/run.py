@@ -11,7 +11,7 @@ from rich.console import Console
 from vgsr import tracking
 from vgsr.mistakes import told
 from vgsr.search import conclude, demo, table, tuning
-from vgsr.search.plan import METRIC, Plan, Search, parse
+from vgsr.search.plan import METRIC, Plan, Search, bind, parse
 from vgsr.search.watch import Bridge, Watcher
 from vgsr.tracking import Tracker
 from vgsr.training import check, launch
@@ -22,13 +22,13 @@ def main(plan: Plan, arguments: Sequence[str] | None = None) -> None:
     # A log (a job's, a file) is not 80 columns wide as rich would take it to be.
     console = Console(width=None if sys.stdout.isatty() else 120)
     with told(console):
-        search = parse(plan, sys.argv[1:] if arguments is None else arguments)
-        if search.settings.experiment is None:
+        experiment, settings = parse(sys.argv[1:] if arguments is None else arguments)
+        if settings.experiment is None:
             demo.prepare()
-        found = check.check(search.experiment)
+        found = check.check(experiment)
         for line in found.lines:
             console.print(line, soft_wrap=True)
-        run(search, found, console)
+        run(bind(plan, experiment, settings, found.data_digest), found, console)
 
 
 def run(search: Search, found: check.Findings, console: Console) -> None:

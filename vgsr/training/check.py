@@ -21,6 +21,7 @@ from vgsr.teachers import bank as banks
 from vgsr.teachers.pairing import Pairing, PairingError, pair
 from vgsr.teachers.scores import trial_scores
 from vgsr.training.frontend import BINS
+from vgsr.training.learner import data_digest
 from vgsr.training.validation import LIST
 
 # Recordings that are looked at, spread evenly over the training set.
@@ -29,10 +30,14 @@ SAMPLE = 50
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment points at. teacher_eer: on the validation trials; None without a teacher or its scores."""
+    """What an experiment points at.
+
+    data_digest: of corpus and bank together. teacher_eer: on the validation trials; None without a teacher or scores.
+    """
 
     lines: tuple[str, ...]
     manifest_digest: str
+    data_digest: str
     synthetic: bool
     teacher_eer: float | None
 
@@ -64,7 +69,7 @@ def check(experiment: Experiment) -> Findings:
         teacher_eer = found[0] if found else None
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    return Findings(tuple(lines), manifest.digest, manifest.synthetic, teacher_eer)
+    return Findings(tuple(lines), manifest.digest, data_digest(experiment, manifest), manifest.synthetic, teacher_eer)
 
 
 _ERRORS = (

@@ -1,5 +1,6 @@
 """The parts of a training run, made from an experiment: data, front end, student, heads, objective, optimiser."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,7 @@ class Learner:
     manifest: Manifest
     speakers: list[str]
     crops: Crops
+    data_digest: str  # of the manifest and, with a teacher, of the bank
     coverage: float  # share of the training utterances that have a face; 0 without a teacher
     frontend: Frontend
     student: nn.Module
@@ -54,6 +56,15 @@ def resolve(experiment: Experiment) -> Experiment:
     if distill.method == "none" or distill.weight is not None:
         return experiment
     return override(experiment, {"distill.weight": methods.find(distill.method).weight})
+
+
+def data_digest(experiment: Experiment, manifest: Manifest) -> str:
+    """64 hex digits over what an experiment learns from: the manifest's content, the bank's origin (our definition)."""
+    parts = [manifest.digest]
+    if experiment.teacher.bank and experiment.distill.method != "none":
+        bank = banks.read(experiment.teacher.bank)
+        parts += [bank.digest, bank.manifest_digest, bank.recipe]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def build(experiment: Experiment, session: Session) -> Learner:
@@ -89,6 +100,7 @@ def build(experiment: Experiment, session: Session) -> Learner:
         manifest=manifest,
         speakers=speakers,
         crops=crops,
+        data_digest=data_digest(experiment, manifest),
         coverage=pairing.coverage if pairing else 0.0,
         frontend=Frontend(experiment, crops.rirs).to(session.device),
         student=student,

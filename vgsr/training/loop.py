@@ -56,7 +56,7 @@ def _resume(experiment: Experiment, session: Session, learner: parts.Learner) ->
         position = state.read(
             Path(folder),
             experiment=experiment,
-            manifest_digest=learner.manifest.digest,
+            data_digest=learner.data_digest,
             student=learner.student,
             heads=learner.heads,
             objective=learner.objective,

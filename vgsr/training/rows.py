@@ -94,6 +94,7 @@ def writer(
     """Writes the checkpoint of this moment into a folder; without a validation it serves to resume only."""
     facts = {
         "manifest_digest": learner.manifest.digest,
+        "data_digest": learner.data_digest,
         "corpus": learner.manifest.corpus,
         "synthetic": learner.manifest.synthetic,
         "face_coverage": learner.coverage,

@@ -76,7 +76,7 @@ def read(
     folder: Path,
     *,
     experiment: Experiment,
-    manifest_digest: str,
+    data_digest: str,
     student: nn.Module,
     heads: nn.Module,
     objective: nn.Module,
@@ -91,10 +91,10 @@ def read(
             f"{folder}: this checkpoint is of another experiment (digest {saved['experiment']}, now "
             f"{experiment.digest}); give the changed experiment another name"
         )
-    if facts["manifest_digest"] != manifest_digest:
+    if facts["data_digest"] != data_digest:
         raise CheckpointError(
-            f"{folder}: the training corpus has changed since this checkpoint (digest "
-            f"{facts['manifest_digest'][:12]}, now {manifest_digest[:12]}); give the experiment another name"
+            f"{folder}: the training corpus or its teacher bank has changed since this checkpoint (digest "
+            f"{facts['data_digest'][:12]}, now {data_digest[:12]}); give the experiment another name"
         )
     student.load_state_dict(load_file(folder / "student.safetensors", device=str(device)))
     heads.load_state_dict(load_file(folder / "heads.safetensors", device=str(device)))
