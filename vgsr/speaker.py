@@ -19,7 +19,7 @@ from vgsr.data.manifest import Manifest, ManifestError
 from vgsr.evaluation import calibration, embedding, protocol, scoring
 from vgsr.training import state
 from vgsr.training.frontend import BINS
-from vgsr.training.validation import LIST, protocol_of
+from vgsr.training.validation import protocol_of, test_lists
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Speaker:
         ManifestError when a trial has a speaker of the training set: a figure from it would be worthless. Speakers
         are compared by name, and only with the corpus that the model was trained on.
         """
-        names = list(lists) or [name for name in manifest.trials if name != LIST]
+        names = test_lists(manifest, lists)
         if not names:
             raise ManifestError(f"{manifest.path}: no trial list in it to evaluate on")
         tables = {name: manifest.named_trials(name) for name in names}

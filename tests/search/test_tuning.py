@@ -1,9 +1,12 @@
 """Searcher and scheduler: references first and whole, everything else as Optuna and ASHA do it."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import optuna
 import pytest
+from ray import cloudpickle
 from ray.tune.schedulers import TrialScheduler
 
 from vgsr.search import Plan, tuning
@@ -77,3 +80,16 @@ def test_a_reference_is_never_pruned_and_prunes_nobody(search):
     assert told(reference, 4, 0.9) == TrialScheduler.CONTINUE
     # The last epoch is not cut off: the trial's own last lines must run.
     assert told(good, 8, 0.1) == TrialScheduler.CONTINUE
+
+
+def test_a_trials_process_loads_neither_mlflow_nor_the_search(search, tmp_path):
+    """Its imports are most of what a trial costs before its first step."""
+    pickled = tmp_path / "trial"
+    pickled.write_bytes(cloudpickle.dumps(tuning.trial_function(search)))
+    code = (
+        "import sys; from ray import cloudpickle; cloudpickle.loads(open(sys.argv[1], 'rb').read())\n"
+        "assert 'vgsr.training.launch' in sys.modules\n"
+        "print([name for name in ('mlflow', 'vgsr.search', 'vgsr.corpora') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(pickled)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -23,14 +23,12 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
     best = winner(runs)
     chosen = [run for run in runs if run is best or (run.state == tracking.COMPLETED and "vgsr.reference" in run.tags)]
     settings = search.experiment.evaluate
-    places = settings.manifests or (search.experiment.corpus.manifest,)
+    tested = [manifests.read(place) for place in settings.manifests or (search.experiment.corpus.manifest,)]
     for run in chosen:
         with console.status(f"testing {run.name}"):
             model = speaker.load(run.tags["vgsr.checkpoint"])
             results = [
-                result
-                for place in places
-                for result in model.evaluate(manifests.read(place), settings.trials, settings.p_target)
+                result for manifest in tested for result in model.evaluate(manifest, settings.trials, settings.p_target)
             ]
         for result in results:
             name = result.protocol.trials.replace("/", "_")

@@ -22,6 +22,7 @@ Space = Callable[[optuna.Trial, Method], Overrides]
 
 REFERENCE = "reference"  # key of a trial's configuration that holds the name of a reference trial
 METRIC = "best_val_eer"
+ROW = "row"  # key of a Tune result that holds the loop's row, apart from all that Tune adds to a result
 
 
 @dataclass(frozen=True)

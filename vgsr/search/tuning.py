@@ -13,7 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from vgsr import config
 from vgsr.distill.methods import find
-from vgsr.search.plan import METRIC, REFERENCE, Search, Space
+from vgsr.search.plan import METRIC, REFERENCE, ROW, Search, Space
 from vgsr.training import launch
 
 
@@ -25,7 +25,13 @@ def trial_function(search: Search) -> Callable[[dict[str, Any]], None]:
 
     def trial(chosen: dict[str, Any]) -> None:
         experiment = config.build(base, config.overrides_in(chosen))
-        launch.fit(experiment, name=tune.get_context().get_trial_id(), storage=storage, on_row=tune.report)
+        name = tune.get_context().get_trial_id()
+
+        def on_row(row: dict[str, Any]) -> None:
+            # What Tune prunes and searches by, and the loop's row as it is, apart from what Tune adds.
+            tune.report({"epoch": row["epoch"], METRIC: row[METRIC], ROW: row})
+
+        launch.fit(experiment, name=name, storage=storage, on_row=on_row)
 
     return trial
 

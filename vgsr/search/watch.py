@@ -17,7 +17,7 @@ from rich.table import Table
 
 from vgsr import tracking
 from vgsr.mailbox import Mailbox
-from vgsr.search.plan import REFERENCE, Search
+from vgsr.search.plan import REFERENCE, ROW, Search
 from vgsr.tracking import Tracker
 from vgsr.training import launch
 
@@ -36,7 +36,7 @@ class Bridge(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         """An epoch of a trial has ended."""
-        _WATCHERS[self.search_id].row(trial, result)
+        _WATCHERS[self.search_id].row(trial, result[ROW])
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial has ended or was pruned."""
@@ -107,7 +107,7 @@ class Watcher:
         line.epoch, line.eer = row["epoch"], row["best_val_eer"]
         line.seconds = time.monotonic() - line.since
         checkpoint = row.get("best_checkpoint", "")
-        self.mailbox.put(partial(self._log, trial.trial_id, _figures(row), checkpoint))
+        self.mailbox.put(partial(self._log, trial.trial_id, row, checkpoint))
         if not self.console.is_terminal:
             self.console.print(
                 f"{line.title}: epoch {line.epoch}/{self._epochs}, validation EER {100 * row['val_eer']:.2f} % "
@@ -116,7 +116,7 @@ class Watcher:
 
     def ended(self, trial: Any) -> None:
         """Completed, pruned or diverged: Tune calls all of them TERMINATED."""
-        last = trial.last_result or {}
+        last = (trial.last_result or {}).get(ROW, {})
         if last.get("diverged"):
             self._close(trial, tracking.FAILED, f"the loss was not finite in epoch {last['epoch']}")
         elif last.get("epoch", 0) >= self._epochs:
@@ -160,13 +160,3 @@ class Watcher:
             seconds = time.monotonic() - line.since if running else line.seconds
             table.add_row(line.title, f"{line.epoch}/{self._epochs}", eer, line.state, f"{seconds:.0f}")
         return Group(table, self._progress)
-
-
-def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    """The loop's own figures of a Tune result, without what Tune adds (pid, time stamps, the configuration, …)."""
-    added = {
-        "timestamp", "checkpoint_dir_name", "done", "training_iteration", "trial_id", "date", "time_this_iter_s",
-        "time_total_s", "pid", "hostname", "node_ip", "config", "time_since_restore", "iterations_since_restore",
-        "experiment_tag", "should_checkpoint",
-    }  # fmt: skip
-    return {key: value for key, value in row.items() if key not in added}

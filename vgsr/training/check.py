@@ -17,12 +17,12 @@ from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
 from vgsr.distill import methods
 from vgsr.evaluation import metrics
-from vgsr.teachers import bank as banks
-from vgsr.teachers.pairing import Pairing, PairingError, pair
+from vgsr.teachers.bank import Bank, BankError
+from vgsr.teachers.pairing import Pairing, PairingError
 from vgsr.teachers.scores import trial_scores
 from vgsr.training.frontend import BINS
-from vgsr.training.learner import data_digest
-from vgsr.training.validation import LIST
+from vgsr.training.learner import bank_of, data_digest, pair_faces
+from vgsr.training.validation import LIST, test_lists
 
 # Recordings that are looked at, spread evenly over the training set.
 SAMPLE = 50
@@ -62,20 +62,25 @@ def check(experiment: Experiment) -> Findings:
     lines += attempt("distill", lambda: _method(experiment))
     lines += attempt("augment", lambda: _augment(experiment))
     lines += attempt("evaluate", lambda: _evaluate(experiment, manifest))
-    teacher_eer: float | None = None
-    if experiment.teacher.bank and experiment.distill.method != "none":
-        found: list[float] = []
-        lines += attempt("teacher", lambda: _teacher(experiment, manifest, found))
-        teacher_eer = found[0] if found else None
+    taught = _Taught()
+    lines += attempt("teacher", lambda: _teacher(experiment, manifest, taught))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    return Findings(tuple(lines), manifest.digest, data_digest(experiment, manifest), manifest.synthetic, teacher_eer)
+    return Findings(tuple(lines), manifest.digest, data_digest(manifest, taught.bank), manifest.synthetic, taught.eer)
+
+
+@dataclass
+class _Taught:
+    """What checking the teacher finds besides its lines."""
+
+    bank: Bank | None = None
+    eer: float | None = None
 
 
 _ERRORS = (
     manifests.ManifestError,
     audio.AudioError,
-    banks.BankError,
+    BankError,
     PairingError,
     methods.MethodError,
     students.StudentError,
@@ -139,35 +144,29 @@ def _evaluate(experiment: Experiment, manifest: Manifest) -> list[str]:
     settings = experiment.evaluate
     counts = []
     for tested in [manifests.read(path) for path in settings.manifests] or [manifest]:
-        names = settings.trials or [name for name in tested.trials if name != LIST]
-        counts += [f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)" for name in names]
+        for name in test_lists(tested, settings.trials):
+            counts.append(f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)")
     return [f"test lists: {', '.join(counts) or 'none'}"]
 
 
-def _teacher(experiment: Experiment, manifest: Manifest, eer: list[float]) -> list[str]:
-    assert experiment.teacher.bank is not None
-    bank = banks.read(experiment.teacher.bank)
+def _teacher(experiment: Experiment, manifest: Manifest, taught: _Taught) -> list[str]:
+    bank = taught.bank = bank_of(experiment)
+    if bank is None:
+        return []
     train = manifest.split("train")
-    pairing = pair(
-        train["speaker"].to_pylist(),
-        train["session"].to_pylist(),
-        sorted(set(train["speaker"].to_pylist())),
-        bank,
-        control=experiment.teacher.control,
-        seed=experiment.seed,
-    )
+    pairing = pair_faces(experiment, train, sorted(set(train["speaker"].to_pylist())), bank)
     _signals(experiment, train, pairing)
     control = "" if experiment.teacher.control == "none" else f", CONTROL: {experiment.teacher.control}"
     lines = [
-        f"teacher {bank.model} ({Path(experiment.teacher.bank).name}, {bank.dimension}-d{control}): a face for "
+        f"teacher {bank.model} ({Path(experiment.teacher.bank or '').name}, {bank.dimension}-d{control}): a face for "
         f"{100 * pairing.coverage:.1f} % of the training utterances"
     ]
     scores = trial_scores(bank, manifest, manifest.named_trials(LIST))
     left = f"{scores.same_image:,} trials of one and the same image and {scores.no_face:,} without a face left out"
     if len(set(scores.labels.tolist())) < 2:
         return [*lines, f"teacher's EER on validation: cannot be told ({left})"]
-    eer.append(metrics.eer(scores.scores, scores.labels).value)
-    return [*lines, f"teacher's EER on validation: {100 * eer[0]:.2f} % ({len(scores.labels):,} trials; {left})"]
+    taught.eer = metrics.eer(scores.scores, scores.labels).value
+    return [*lines, f"teacher's EER on validation: {100 * taught.eer:.2f} % ({len(scores.labels):,} trials; {left})"]
 
 
 def _signals(experiment: Experiment, train: pa.Table, pairing: Pairing) -> None:

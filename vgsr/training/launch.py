@@ -31,7 +31,7 @@ from ray.util.queue import Empty, Queue
 from vgsr import config
 from vgsr.config import Experiment
 from vgsr.training import loop
-from vgsr.training.session import Row
+from vgsr.training.session import Row, checkpoint_name
 
 OnStep = Callable[[int, int, int], None]
 
@@ -176,7 +176,7 @@ class RaySession:
             write(folder)
             checkpoint = Checkpoint.from_directory(folder)
         brief = {key: value for key, value in row.items() if key not in ("steps", "history")}
-        place = f"{row['epoch']:05d}-{row['batch']:06d}" if write else None
+        place = checkpoint_name(row["epoch"], row["batch"]) if write else None
         report(brief, checkpoint=checkpoint, checkpoint_dir_name=place, delete_local_checkpoint_after_upload=True)
         if self.rank == 0 and "val_eer" in row:
             self._queue.put(("row", row))

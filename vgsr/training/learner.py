@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
+import pyarrow as pa
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -17,6 +18,7 @@ from vgsr.distill.objective import Objective
 from vgsr.distill.quality import statistics
 from vgsr.students.heads import Heads
 from vgsr.teachers import bank as banks
+from vgsr.teachers.bank import Bank
 from vgsr.teachers.pairing import Pairing, pair
 from vgsr.training.crops import Crops
 from vgsr.training.frontend import BINS, Frontend
@@ -58,13 +60,32 @@ def resolve(experiment: Experiment) -> Experiment:
     return override(experiment, {"distill.weight": methods.find(distill.method).weight})
 
 
-def data_digest(experiment: Experiment, manifest: Manifest) -> str:
-    """64 hex digits over what an experiment learns from: the manifest's content, the bank's origin (our definition)."""
+def data_digest(manifest: Manifest, bank: Bank | None) -> str:
+    """64 hex digits over what a run learns from: the manifest's content, the bank's origin (our definition)."""
     parts = [manifest.digest]
-    if experiment.teacher.bank and experiment.distill.method != "none":
-        bank = banks.read(experiment.teacher.bank)
+    if bank:
         parts += [bank.digest, bank.manifest_digest, bank.recipe]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def bank_of(experiment: Experiment) -> Bank | None:
+    """The bank that teaches this experiment; None without distillation, whatever bank it names."""
+    if experiment.teacher.bank is None or experiment.distill.method == "none":
+        return None
+    return banks.read(experiment.teacher.bank)
+
+
+def pair_faces(experiment: Experiment, utterances: pa.Table, speakers: list[str], bank: Bank) -> Pairing:
+    """The faces of the training utterances, as the experiment's teacher section wants them."""
+    return pair(
+        utterances["speaker"].to_pylist(),
+        utterances["session"].to_pylist(),
+        speakers,
+        bank,
+        control=experiment.teacher.control,
+        average=experiment.teacher.faces == "average",
+        seed=experiment.seed,
+    )
 
 
 def build(experiment: Experiment, session: Session) -> Learner:
@@ -75,7 +96,8 @@ def build(experiment: Experiment, session: Session) -> Learner:
         raise ConfigError(f"corpus.manifest: {manifest.path} has no utterance in its split 'train'")
     speakers = sorted(set(utterances["speaker"].to_pylist()))
     method = None if experiment.distill.method == "none" else methods.find(experiment.distill.method)
-    pairing = _pairing(experiment, utterances, speakers) if method else None
+    bank = bank_of(experiment)
+    pairing = pair_faces(experiment, utterances, speakers, bank) if bank else None
     crops = Crops(experiment, manifest, utterances, speakers, pairing)
     dimension = pairing.matrix.shape[1] if pairing else 0
     torch.manual_seed(experiment.seed)
@@ -100,7 +122,7 @@ def build(experiment: Experiment, session: Session) -> Learner:
         manifest=manifest,
         speakers=speakers,
         crops=crops,
-        data_digest=data_digest(experiment, manifest),
+        data_digest=data_digest(manifest, bank),
         coverage=pairing.coverage if pairing else 0.0,
         frontend=Frontend(experiment, crops.rirs).to(session.device),
         student=student,
@@ -113,19 +135,6 @@ def build(experiment: Experiment, session: Session) -> Learner:
         batches=crops.batches_per_epoch,
         bf16=experiment.train.precision == "bf16"
         or (experiment.train.precision == "auto" and session.device.type == "cuda"),
-    )
-
-
-def _pairing(experiment: Experiment, utterances: manifests.pa.Table, speakers: list[str]) -> Pairing:
-    assert experiment.teacher.bank is not None  # the configuration refuses a method without a bank
-    return pair(
-        utterances["speaker"].to_pylist(),
-        utterances["session"].to_pylist(),
-        speakers,
-        banks.read(experiment.teacher.bank),
-        control=experiment.teacher.control,
-        average=experiment.teacher.faces == "average",
-        seed=experiment.seed,
     )
 
 

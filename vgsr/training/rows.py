@@ -8,7 +8,7 @@ from pathlib import Path
 from vgsr.config import Experiment
 from vgsr.training import state
 from vgsr.training.learner import Learner
-from vgsr.training.session import Row
+from vgsr.training.session import Row, checkpoint_name
 from vgsr.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def close_epoch(
     """Move the position to the next epoch and return the finished one's row."""
     means = {name: value / learner.batches for name, value in position.sums.items() if name != "unreadable"}
     position.epoch += 1
-    name = f"{position.epoch:05d}-{0:06d}"
+    name = checkpoint_name(position.epoch, 0)
     figures = {
         "val_eer": validation.result.eer,
         **{f"val_min_dcf_{p:g}": value for p, value in validation.result.min_dcf.items()},

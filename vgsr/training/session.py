@@ -17,6 +17,11 @@ import torch
 Row = dict[str, Any]  # one epoch's figures, JSON types only
 
 
+def checkpoint_name(epoch: int, batch: int) -> str:
+    """The folder of the checkpoint after `epoch` epochs and `batch` batches; names sort by position."""
+    return f"{epoch:05d}-{batch:06d}"
+
+
 class Session(Protocol):
     """What the loop may ask: who am I, where did I stop, take this report."""
 
@@ -65,7 +70,7 @@ class LocalSession:
         if write is not None:
             writing = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.checkpoints))
             write(writing)
-            place = self.checkpoints / f"{row['epoch']:05d}-{row['batch']:06d}"
+            place = self.checkpoints / checkpoint_name(row["epoch"], row["batch"])
             shutil.rmtree(place, ignore_errors=True)  # only ever the same position of a run that was resumed earlier
             os.replace(writing, place)
             keep = {place, self.checkpoints / row["best_checkpoint"]} if row.get("best_checkpoint") else {place}

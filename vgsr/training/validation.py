@@ -1,5 +1,6 @@
 """Validation: the student on the trials of held-out training speakers, shared out among the workers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,11 @@ class Validation:
 
     result: protocol.Result
     calibration: calibration.Calibration
+
+
+def test_lists(manifest: Manifest, names: Sequence[str]) -> list[str]:
+    """The trial lists to test on: `names`, or every list of the manifest but `validation`."""
+    return list(names) or [name for name in manifest.trials if name != LIST]
 
 
 def protocol_of(manifest: Manifest, trials: str, seeds: int = 1) -> protocol.Protocol:
