@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vgsr.distill.margin import Margin, MarginError, hinge
+from vgsr.distill.margin import Margin, MarginError, hinge, softplus
 
 D = torch.tensor([0.0, 0.1, 0.2, 0.5, 0.9], dtype=torch.float64)
 
@@ -22,6 +22,32 @@ def test_hinge_is_the_formula_and_free_inside() -> None:
     hinge(d, 0.2).sum().backward()
     assert d.grad.tolist() == [0.0, 0.0, 0.0, 1.0, 1.0]
     assert hinge(D, 0.2).tolist() == [max(0.0, x - 0.2) for x in D.tolist()]
+
+
+@given(st.floats(0, 5), st.floats(0, 5), st.floats(1e-3, 2))
+def test_softplus_is_the_formula(d: float, mu: float, width: float) -> None:
+    found = softplus(torch.tensor(d, dtype=torch.float64), mu, width).item()
+    gap = abs(d - mu) / width
+    assert found == pytest.approx(max(0.0, d - mu) + width * math.log1p(math.exp(-gap)), abs=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
+def test_softplus_is_as_wide_as_its_share_of_the_running_mean(scale: float) -> None:
+    margin, batches = Margin("softplus", 0.4 * scale, softness=0.2), [scale * batch for batch in stream(5, 50)]
+    for batch in batches:
+        margined = margin(batch)
+    weights = [0.9 ** (4 - i) for i in range(5)]
+    mean = sum(w * b.mean().item() for w, b in zip(weights, batches, strict=True)) / sum(weights)
+    expected = softplus(batches[-1].double(), 0.4 * scale, 0.2 * mean)
+    assert torch.allclose(margined.value.double(), expected, rtol=1e-5, atol=0)
+    assert margined.active.item() == pytest.approx((batches[-1] > 0.4 * scale).float().mean().item())
+
+
+def test_softplus_of_agreement_everywhere_is_finite() -> None:
+    d = torch.zeros(4, requires_grad=True)
+    margined = Margin("softplus", 0.0)(d)
+    margined.value.sum().backward()
+    assert margined.value.isfinite().all() and d.grad.isfinite().all()
 
 
 def test_absolute_margin() -> None:
@@ -86,16 +112,18 @@ def test_evaluation_does_not_learn() -> None:
         assert margin(second).mu.item() == pytest.approx(first.median().item())
 
 
-def test_mask_leaves_elements_out_of_the_statistics_only() -> None:
+def test_masked_elements_take_no_part() -> None:
     d = torch.rand(9, 9, generator=torch.Generator().manual_seed(1)) + 1
     d.fill_diagonal_(0)
     off = ~torch.eye(9, dtype=torch.bool)
     margined = Margin(value=0.5, unit="quantile")(d, off)
     assert margined.mu == d[off].sort().values[35]
     assert margined.active.item() == pytest.approx(0.5)
-    assert torch.equal(margined.value, (d - margined.mu).relu())
+    assert torch.equal(margined.value, (d - margined.mu).relu() * off)
     d.fill_diagonal_(5)
-    assert Margin(value=3.0)(d, off).active == 0 and (Margin(value=3.0)(d, off).value.diagonal() == 2).all()
+    for kind in ("hinge", "softplus"):
+        margined = Margin(kind, value=3.0)(d, off)
+        assert margined.active == 0 and (margined.value.diagonal() == 0).all()
 
 
 def test_an_overflow_does_not_poison_the_average() -> None:
@@ -108,7 +136,7 @@ def test_an_overflow_does_not_poison_the_average() -> None:
 
 def test_resumed_margin_continues_bit_for_bit() -> None:
     batches = stream(20, 64)
-    whole, first, second = (Margin(value=0.7, unit="quantile") for _ in range(3))
+    whole, first, second = (Margin("softplus", 0.7, "quantile") for _ in range(3))
     expected = [whole(batch) for batch in batches]
     for batch in batches[:9]:
         first(batch)
@@ -128,6 +156,7 @@ def test_resumed_margin_continues_bit_for_bit() -> None:
         ({"value": -0.1}, ">= 0"),
         ({"value": math.nan}, ">= 0"),
         ({"value": 1.0, "unit": "quantile"}, r"\[0, 1\)"),
+        ({"kind": "softplus", "softness": 0.0}, "> 0"),
     ],
 )
 def test_impossible_margins_are_refused(settings: dict, message: str) -> None:

@@ -1,7 +1,9 @@
 """The objective: the one-line formula against loops, and any method × margin × weighting."""
 
-import copy
+import io
 import itertools
+import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +12,13 @@ from torch import Tensor
 
 from vgsr.distill import (
     METHODS,
+    Distillation,
     Margin,
     MethodError,
     Objective,
     ObjectiveError,
+    Past,
+    Statistics,
     find,
     statistics,
     weights,
@@ -23,8 +28,12 @@ from vgsr.distill.methods import method
 B, SPEAKERS, WIDTH, TEACHER = 8, 5, 6, 4
 NAN = float("nan")
 METHOD_NAMES = tuple(METHODS)  # before a test adds its own
-MARGINS = [("absolute", 0.0), ("absolute", 0.05), ("quantile", 0.5)]
-WEIGHTINGS = [None, *itertools.product(("product", "mean"), ("distillation", "classification", "both"))]
+MARGINS = [
+    *itertools.product(("hinge", "softplus"), ("absolute",), (0.0, 0.05)),
+    *itertools.product(("hinge", "softplus"), ("quantile",), (0.5,)),
+]
+COMBINE, APPLY_TO, NORM = ("product", "mean"), ("distillation", "classification", "both"), (False, True)
+WEIGHTINGS = [None, *itertools.product(COMBINE, APPLY_TO, NORM)]
 
 
 def batch(*, seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -52,81 +61,121 @@ CENTRES = torch.randn(SPEAKERS, TEACHER, generator=torch.Generator().manual_seed
 SIGNAL_STATISTICS = statistics(torch.randn(50, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64))
 
 
+def distillation(name: str, **settings: Any) -> Distillation:
+    return Distillation(find(name), dimension=TEACHER, **{"weight": 1.0, "centres": CENTRES, **settings})
+
+
+def objective(name: str, margin: Margin | None = None, weight: float = 1.0, **quality: Any) -> Objective:
+    return Objective([distillation(name, margin=margin, weight=weight)], **quality)
+
+
+def given(name: str, rows: int) -> dict[str, Tensor | Past]:
+    """The keyword-only arguments of a method in its first batch."""
+    chosen = METHODS[name]
+    values: dict[str, Tensor | Past] = {key: start(TEACHER).double() for key, start in chosen.learned.items()}
+    if chosen.queue:
+        nothing = torch.zeros(0, TEACHER, dtype=torch.float64)
+        values["past"] = Past(nothing, nothing, torch.zeros(0, dtype=torch.int64))
+    return values
+
+
 def expected_discrepancies(name: str, data: dict[str, Tensor]) -> Tensor:
     """D of the rows with a face, from the method's own function (itself tested against a loop)."""
     face = data["has_face"]
-    student = {"relation": "embedding", "logit": "logits"}.get(METHODS[name].level, "projected")
-    s, t = data[student][face], data["teacher"][face]
+    s, t = data[own_leaf(name)][face], data["teacher"][face]
     if METHODS[name].level in ("logit", "classifier"):
         t = 32 * F.cosine_similarity(t[:, None], CENTRES[None], dim=-1)
     if METHODS[name].level == "classifier":
         s = 32 * F.cosine_similarity(s[:, None], CENTRES[None], dim=-1)
-    return METHODS[name].function(s, t, data["labels"][face])
+    return METHODS[name].function(s, t, data["labels"][face], **given(name, len(s)))
 
 
 def own_leaf(name: str) -> str:
     return {"relation": "embedding", "logit": "logits"}.get(METHODS[name].level, "projected")
 
 
+def counted_pairs(name: str, d: Tensor) -> Tensor:
+    """Bool, the shape of D: the elements that take part."""
+    alone = METHODS[name].level == "relation" and not METHODS[name].self_pairs
+    return ~torch.eye(len(d), dtype=torch.bool) if alone else torch.ones_like(d, dtype=torch.bool)
+
+
+def after(kind: str, x: float, mu: float, width: float) -> float:
+    if kind == "hinge":
+        return max(0.0, x - mu)
+    return max(0.0, x - mu) + width * math.log1p(math.exp(-abs(x - mu) / width))
+
+
 @pytest.mark.parametrize("name", METHOD_NAMES)
-@pytest.mark.parametrize(("unit", "value"), MARGINS)
+@pytest.mark.parametrize(("kind", "unit", "value"), MARGINS)
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_any_method_with_any_margin_and_any_weighting(
-    name: str, unit: str, value: float, weighting: tuple[str, str] | None
+    name: str, kind: str, unit: str, value: float, weighting: tuple[str, str, bool] | None
 ) -> None:
-    combine, apply_to = weighting or ("product", "distillation")
+    combine, apply_to, norm = weighting or ("product", "distillation", False)
     known = SIGNAL_STATISTICS if weighting else None
-    objective = Objective(
-        method=find(name),
+    whole = objective(
+        name,
+        Margin(kind, value, unit),
         weight=0.7,
-        margin=Margin("hinge", value, unit),
         apply_to=apply_to,
         statistics=known,
+        student_norm=norm,
         combine=combine,
-        centres=CENTRES,
     )
     data = batch()
-    terms = objective(**data)
+    terms = whole(**data)
+    taught = terms.taught[name]
 
     d = expected_discrepancies(name, data)
-    counted = d[~torch.eye(len(d), dtype=torch.bool)] if d.dim() == 2 else d
+    mask = counted_pairs(name, d)
+    counted = d[mask]
     mu = value if unit == "absolute" else counted.sort().values[-(-len(counted) // 2) - 1].item()
+    width = 0.1 * counted.mean().item()
     face = data["has_face"]
     w = w_class = torch.ones(B, dtype=torch.float64)
+    signals = data["signals"]
+    if known and norm:
+        length = data["embedding"].detach().norm(dim=1)
+        signals = torch.cat([signals, length[:, None]], dim=1)
+        own = statistics(length[:, None])
+        known = Statistics(torch.cat([known.mean, own.mean]), torch.cat([known.std, own.std]))
     if known and apply_to != "classification":
         w = torch.zeros(B, dtype=torch.float64)
-        w[face] = weights(data["signals"][face], known, combine=combine)
+        w[face] = weights(signals[face], known, combine=combine)
     if known and apply_to != "distillation":
-        w_class = weights(data["signals"], known, combine=combine)
+        w_class = weights(signals, known, combine=combine)
     total = 0.0
-    for weight, row in zip(w[face].tolist(), d.tolist(), strict=True):
-        pairs = row if isinstance(row, list) else [row]
-        total += weight * sum(max(0.0, x - mu) for x in pairs) / len(pairs)
+    for weight, row, counts in zip(w[face].tolist(), d.tolist(), mask.tolist(), strict=True):
+        pairs = [x for x, counts_ in zip(row, counts, strict=True) if counts_] if isinstance(row, list) else [row]
+        total += weight * sum(after(kind, x, mu, width) for x in pairs) / len(pairs)
     classification = sum((w_class * data["class_losses"]).tolist()) / B
 
-    assert terms.mu.item() == pytest.approx(mu, rel=1e-6)  # the running quantile is kept in float32
-    assert terms.distillation.item() == pytest.approx(total / len(d), rel=1e-6, abs=1e-7)
-    assert terms.classification.item() == pytest.approx(classification, abs=1e-12)
-    assert terms.loss.item() == pytest.approx(classification + 0.7 * total / len(d), rel=1e-6)
-    assert terms.discrepancy.item() == pytest.approx(d.mean().item(), abs=1e-12)
-    assert terms.active.item() == pytest.approx((counted > mu).double().mean().item(), abs=1.5 / len(counted))
+    # Running statistics are kept in float32.
+    assert taught.mu.item() == pytest.approx(mu, rel=1e-6)
+    assert terms.distillation.item() == pytest.approx(0.7 * total / len(d), rel=1e-5, abs=1e-7)
+    assert terms.classification.item() == pytest.approx(classification, rel=1e-5 if norm else 1e-12)
+    assert terms.loss.item() == pytest.approx(classification + 0.7 * total / len(d), rel=1e-5)
+    assert taught.discrepancy.item() == pytest.approx(counted.mean().item(), abs=1e-12)
+    # A symmetric pair may lie on either side of its own quantile.
+    assert taught.active.item() == pytest.approx((counted > mu).double().mean().item(), abs=2.5 / len(counted))
     applied = w[face] if apply_to == "distillation" else w_class
-    assert terms.weight_spread.item() == pytest.approx(applied.std(correction=0).item(), abs=1e-9)
+    assert terms.weight_spread.item() == pytest.approx(applied.std(correction=0).item(), abs=1e-5 if norm else 1e-9)
 
     terms.loss.backward()
     for leaf in {own_leaf(name), "class_losses"}:
         assert data[leaf].grad is not None and data[leaf].grad.isfinite().all()
     assert data[own_leaf(name)].grad[face].abs().sum() > 0
     assert (data[own_leaf(name)].grad[~face] == 0).all()
-    assert not any(t.requires_grad for t in (terms.discrepancy, terms.active, terms.mu, terms.weight_spread))
+    assert not any(figure.requires_grad for figure in terms.figures().values())
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_inside_the_margin_the_student_is_free(name: str) -> None:
     data = batch()
-    terms = Objective(method=find(name), margin=Margin(value=1e6), centres=CENTRES)(**data)
+    terms = objective(name, Margin(value=1e6))(**data)
     terms.loss.backward()
-    assert terms.active == 0 and terms.distillation == 0
+    assert terms.taught[name].active == 0 and terms.distillation == 0
     assert (data[own_leaf(name)].grad == 0).all()
 
 
@@ -137,36 +186,25 @@ def test_inside_the_margin_the_student_is_free(name: str) -> None:
 def test_too_few_faces_give_an_exact_zero_that_keeps_the_graph(name: str, faces: int) -> None:
     data = batch()
     data["has_face"] = torch.arange(B) < faces
-    objective = Objective(
-        method=find(name),
-        margin=Margin(value=0.5, unit="quantile"),
-        statistics=SIGNAL_STATISTICS,
-        apply_to="both",
-        centres=CENTRES,
-    )
-    terms = objective(**data)
+    margin = Margin("softplus", 0.5, "quantile")
+    terms = objective(name, margin, statistics=SIGNAL_STATISTICS, apply_to="both")(**data)
     assert terms.distillation == 0 and terms.distillation.requires_grad
-    assert all(value.isfinite() for value in vars(terms).values())
+    assert all(value.isfinite() for value in terms.figures().values())
     assert torch.equal(terms.loss, terms.classification)
     terms.loss.backward()
     assert (data[own_leaf(name)].grad == 0).all()
-    assert objective.margin.seen == 0
+    assert margin.quantile.seen == margin.mean.seen == 0
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_rows_without_a_face_change_nothing(name: str) -> None:
     data = batch()
     face = data["has_face"]
-    settings = {
-        "method": find(name),
-        "margin": Margin(value=0.01),
-        "statistics": SIGNAL_STATISTICS,
-        "centres": CENTRES,
-    }
-    whole = Objective(**settings)(**data)
-    only = Objective(**settings)(**{key: value[face] for key, value in data.items()})
-    for field in ("distillation", "discrepancy", "active", "mu", "weight_spread"):
-        assert getattr(whole, field).item() == pytest.approx(getattr(only, field).item(), abs=1e-12)
+    settings = {"margin": Margin(value=0.01), "statistics": SIGNAL_STATISTICS}
+    whole = objective(name, **settings)(**data).figures()
+    only = objective(name, **settings)(**{key: value[face] for key, value in data.items()}).figures()
+    for figure in ("distillation", "discrepancy", "active", "mu", "weight_spread"):
+        assert whole[figure].item() == pytest.approx(only[figure].item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -174,29 +212,32 @@ def test_rows_without_a_face_change_nothing(name: str) -> None:
 def test_weights_of_one_are_no_weights(name: str, apply_to: str) -> None:
     flat = statistics(torch.full((5, 2), 0.3, dtype=torch.float64))
     data = batch()
-    one = Objective(method=find(name), margin=Margin(), apply_to=apply_to, statistics=flat, centres=CENTRES)(**data)
-    none = Objective(method=find(name), margin=Margin(), apply_to=apply_to, centres=CENTRES)(**data)
+    one = objective(name, apply_to=apply_to, statistics=flat)(**data)
+    none = objective(name, apply_to=apply_to)(**data)
     assert torch.equal(one.loss, none.loss) and one.weight_spread == 0
 
 
 def test_without_a_method_there_is_only_classification() -> None:
     data = batch()
     data["projected"] = None
-    terms = Objective(method=None, margin=Margin(value=0.5, unit="quantile"))(**data)
+    terms = Objective([])(**data)
     assert torch.equal(terms.loss, data["class_losses"].mean())
-    assert terms.distillation == terms.discrepancy == terms.active == terms.weight_spread == 0
-    weighed = Objective(method=None, statistics=SIGNAL_STATISTICS, apply_to="both")(**data)
+    assert terms.distillation == terms.weight_spread == 0 and not terms.taught
+    weighed = Objective([], statistics=SIGNAL_STATISTICS, apply_to="both")(**data)
     expected = (weights(data["signals"], SIGNAL_STATISTICS) * data["class_losses"]).mean()
     assert torch.allclose(weighed.loss, expected) and weighed.weight_spread > 0
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_no_margin_is_the_mean_of_the_method(name: str) -> None:
+def test_margin_zero_is_lambda_times_the_mean_of_the_method(name: str) -> None:
     data = batch()
-    terms = Objective(method=find(name), centres=CENTRES)(**data)
-    mean = expected_discrepancies(name, data).mean()
-    assert terms.distillation.item() == pytest.approx(mean.item(), abs=1e-12)
-    assert terms.active == 1 and terms.mu == 0
+    terms = objective(name, weight=find(name).weight)(**data)
+    d = expected_discrepancies(name, data)
+    # Pairs of a row with itself, which are 0 where they do not count, are in the published means.
+    pairs = len(d) / (len(d) - 1) if not counted_pairs(name, d).all() else 1.0
+    mean = find(name).weight * d.mean().item() * pairs
+    assert terms.distillation.item() == pytest.approx(mean, rel=1e-6, abs=1e-12)
+    assert terms.taught[name].mu == 0
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -204,40 +245,34 @@ def test_half_precision_is_computed_in_float32(name: str) -> None:
     low = {k: v.detach().to(torch.bfloat16) if v.is_floating_point() else v for k, v in batch().items()}
     high = {k: v.double() if v.is_floating_point() else v for k, v in low.items()}
     with torch.autocast("cpu", torch.bfloat16):
-        found = Objective(method=find(name), centres=CENTRES.float())(**low)
+        found = objective(name)(**low)
     assert found.loss.dtype == torch.float32
-    expected = expected_discrepancies(name, high)
-    assert found.distillation.item() == pytest.approx(expected.mean().item(), rel=1e-5)
+    d = expected_discrepancies(name, high)
+    assert found.distillation.item() == pytest.approx(d[counted_pairs(name, d)].mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_inputs_of_other_precision_follow_the_student(name: str) -> None:
     data = batch(dtype=torch.float32)
     data["teacher"], data["signals"] = data["teacher"].double(), data["signals"].double()
-    terms = Objective(method=find(name), margin=Margin(), statistics=SIGNAL_STATISTICS, centres=CENTRES)(**data)
+    terms = objective(name, statistics=SIGNAL_STATISTICS, student_norm=True)(**data)
     assert terms.loss.dtype == torch.float32
     terms.loss.backward()
 
 
 def test_gradient_of_the_whole() -> None:
     data = batch(seed=3)
-    objective = Objective(
-        method=find("centres"),
-        margin=Margin(value=0.02),
-        statistics=SIGNAL_STATISTICS,
-        apply_to="both",
-        centres=CENTRES,
-    )
+    whole = objective("centres", Margin(value=0.02), statistics=SIGNAL_STATISTICS, apply_to="both")
 
     def loss(class_losses: Tensor, projected: Tensor) -> Tensor:
-        return objective(**{**data, "class_losses": class_losses, "projected": projected}).loss
+        return whole(**{**data, "class_losses": class_losses, "projected": projected}).loss
 
     assert torch.autograd.gradcheck(loss, (data["class_losses"], data["projected"]))
 
 
 def test_options_reach_the_method() -> None:
     data = batch()
-    terms = Objective(method=find("kd"), options={"temperature": 2.0}, centres=CENTRES)(**data)
+    terms = Objective([distillation("kd", options={"temperature": 2.0})])(**data)
     face = data["has_face"]
     teacher = 32 * F.cosine_similarity(data["teacher"][face][:, None], CENTRES[None], dim=-1)
     log_s, p_t = F.log_softmax(data["logits"][face] / 2, 1), F.softmax(teacher / 2, 1)
@@ -245,10 +280,11 @@ def test_options_reach_the_method() -> None:
     assert terms.distillation.item() == pytest.approx(expected.item(), abs=1e-12)
 
 
-def test_resumed_objective_continues_bit_for_bit() -> None:
+@pytest.mark.parametrize("name", ["angle", "vid", "crd"])
+def test_resumed_objective_continues_bit_for_bit(name: str) -> None:
     def fresh() -> Objective:
-        margin = Margin(value=0.3, unit="quantile")
-        return Objective(method=find("angle"), margin=margin, statistics=SIGNAL_STATISTICS)
+        distilled = distillation(name, margin=Margin("softplus", 0.3, "quantile"), options=OPTIONS.get(name))
+        return Objective([distilled], statistics=SIGNAL_STATISTICS, student_norm=True)
 
     batches = [batch(seed=seed) for seed in range(6)]
     whole, second = fresh(), fresh()
@@ -256,8 +292,88 @@ def test_resumed_objective_continues_bit_for_bit() -> None:
     first = fresh()
     for data in batches[:3]:
         first(**data)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    place = io.BytesIO()
+    torch.save(first.state_dict(), place)
+    second.load_state_dict(torch.load(io.BytesIO(place.getvalue()), weights_only=True))
     assert all(torch.equal(second(**d).loss, loss) for d, loss in zip(batches[3:], expected[3:], strict=True))
+
+
+OPTIONS = {"crd": {"queue": 10}}
+
+
+def test_a_queue_holds_the_newest_rows_of_earlier_batches() -> None:
+    seen: list[Past] = []
+
+    @method("past", level="embedding", unit="u", paper="our definition", weight=1.0, margin_range=(0.0, 1.0), queue=10)
+    def with_past(student: Tensor, teacher: Tensor, labels: Tensor, *, past: Past) -> Tensor:
+        seen.append(past)
+        return (student - teacher).abs().mean(dim=1)
+
+    try:
+        whole = Objective([distillation("past")])
+        batches = [batch(seed=seed) for seed in range(3)]
+        for data in batches:
+            whole(**data).loss.backward()
+        whole.eval()(**batches[0])
+        whole(**batches[1])
+    finally:
+        del METHODS["past"]
+    rows = [
+        {key: data[key][data["has_face"]].detach() for key in ("projected", "teacher", "labels")} for data in batches
+    ]
+    assert [len(past.labels) for past in seen] == [0, 6, 10, 10, 10]
+    for step in (1, 2, 3):
+        newest = [rows[i] for i in reversed(range(step))]
+        for key, found in zip(("projected", "teacher", "labels"), vars(seen[step]).values(), strict=True):
+            assert torch.equal(found, torch.cat([one[key] for one in newest])[:10])
+    assert torch.equal(seen[3].labels, seen[4].labels)  # evaluation remembers nothing
+    assert not seen[2].student.requires_grad
+
+
+def test_two_methods_add_up() -> None:
+    data = batch()
+    settings: dict[str, Any] = {"statistics": SIGNAL_STATISTICS, "apply_to": "both"}
+    both = Objective(
+        [distillation("cosine", margin=Margin(value=0.2), weight=0.5), distillation("rkd_distance", weight=3.0)],
+        **settings,
+    )(**data)
+    one = objective("cosine", Margin(value=0.2), weight=0.5, **settings)(**data)
+    other = objective("rkd_distance", weight=3.0, **settings)(**data)
+    assert both.distillation.item() == pytest.approx((one.distillation + other.distillation).item(), abs=1e-12)
+    assert both.loss.item() == pytest.approx((one.loss + other.distillation).item(), abs=1e-12)
+    figures = both.figures()
+    assert figures["active_cosine"] == one.figures()["active"] and figures["mu_cosine"] == 0.2
+    assert figures["discrepancy_rkd_distance"] == other.figures()["discrepancy"]
+    assert "active" not in figures
+    both.loss.backward()
+    assert data["projected"].grad.abs().sum() > 0 and data["embedding"].grad.abs().sum() > 0
+
+
+def test_learned_tensors_are_parameters_that_learn() -> None:
+    whole = objective("vid")
+    parameters = dict(whole.named_parameters())
+    assert len(parameters) == len(METHODS["vid"].learned) == 1
+    whole(**batch()).loss.backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in parameters.values())
+    assert all(name in whole.state_dict() for name in parameters)
+    assert not list(objective("cosine").parameters())
+
+
+def test_the_students_norm_is_judged_by_its_running_statistics() -> None:
+    whole = Objective([], student_norm=True, apply_to="classification")
+    data = batch()
+    for scale in (1.0, 3.0):
+        with torch.no_grad():
+            data["embedding"] *= scale
+        whole(**data)
+    norm = data["embedding"].detach().norm(dim=1)
+    old, new = 0.9 / 1.9, 1 / 1.9  # weights of the two batches in a bias-corrected average of momentum 0.9
+    mean = old * (norm / 3).mean() + new * norm.mean()
+    square = old * (norm / 3).square().mean() + new * norm.square().mean()
+    known = Statistics(mean[None], (square - mean**2).sqrt()[None])
+    terms = whole.eval()(**data)
+    expected = (weights(norm[:, None], known) * data["class_losses"]).mean()
+    assert terms.classification.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_a_method_costs_one_function() -> None:
@@ -268,7 +384,7 @@ def test_a_method_costs_one_function() -> None:
     try:
         data = batch()
         face = data["has_face"]
-        terms = Objective(method=find("l4"), options={"power": 3.0}, margin=Margin(value=0.5))(**data)
+        terms = Objective([distillation("l4", options={"power": 3.0}, margin=Margin(value=0.5))])(**data)
         d = (data["projected"] - data["teacher"]).abs().pow(3).mean(dim=1)[face]
         assert terms.distillation.item() == pytest.approx((d - 0.5).relu().mean().item(), abs=1e-12)
     finally:
@@ -283,9 +399,8 @@ def test_a_relation_never_sees_a_single_row() -> None:
 
     try:
         data = batch()
-        objective = Objective(method=find("pairs"))
-        assert objective(**{**data, "has_face": torch.arange(B) < 1}).distillation == 0
-        assert objective(**{**data, "has_face": torch.arange(B) < 2}).distillation > 0
+        assert objective("pairs")(**{**data, "has_face": torch.arange(B) < 1}).distillation == 0
+        assert objective("pairs")(**{**data, "has_face": torch.arange(B) < 2}).distillation > 0
     finally:
         del METHODS["pairs"]
 
@@ -297,17 +412,22 @@ def test_a_reduced_method_is_refused() -> None:
 
     try:
         with pytest.raises(ObjectiveError, match=r"'reduced'.*\[6\] or \[6, P\]"):
-            Objective(method=find("reduced"))(**batch())
+            objective("reduced")(**batch())
     finally:
         del METHODS["reduced"]
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ObjectiveError, match="centres"):
-        Objective(method=find("kd"))
+        distillation("kd", centres=None)
     with pytest.raises(ObjectiveError, match="apply_to"):
-        Objective(method=None, apply_to="all")
+        Objective([], apply_to="all")
+    with pytest.raises(ObjectiveError, match="once only: cosine, cosine"):
+        Objective([distillation("cosine"), distillation("cosine")])
     with pytest.raises(MethodError, match="'temperature'"):
-        Objective(method=find("infonce"), options={"temperatur": 0.1})
+        distillation("infonce", options={"temperatur": 0.1})
+    for rows in (0, -3, 1.5):
+        with pytest.raises(ObjectiveError, match="number of rows"):
+            distillation("crd", options={"queue": rows})
     with pytest.raises(ObjectiveError, match="projected"):
-        Objective(method=find("cosine"))(**{**batch(), "projected": None})
+        objective("cosine")(**{**batch(), "projected": None})

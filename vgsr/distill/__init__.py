@@ -5,13 +5,16 @@ Importing this package imports every family of methods, which fills `methods.MET
 """
 
 from vgsr.distill import contrastive, embeddings, logits, relations
-from vgsr.distill.margin import Margin, Margined, MarginError, hinge
-from vgsr.distill.methods import METHODS, Method, MethodError, check_options, find, method
-from vgsr.distill.objective import Objective, ObjectiveError, Terms
+from vgsr.distill.distillation import Distillation, Faces, ObjectiveError, Taught
+from vgsr.distill.margin import Margin, Margined, MarginError, hinge, softplus
+from vgsr.distill.methods import METHODS, Method, MethodError, Past, check_options, find, load_plugins, method
+from vgsr.distill.objective import Objective, Terms
 from vgsr.distill.quality import QualityError, Statistics, statistics, weights
 
 __all__ = [
     "METHODS",
+    "Distillation",
+    "Faces",
     "Margin",
     "MarginError",
     "Margined",
@@ -19,8 +22,10 @@ __all__ = [
     "MethodError",
     "Objective",
     "ObjectiveError",
+    "Past",
     "QualityError",
     "Statistics",
+    "Taught",
     "Terms",
     "check_options",
     "contrastive",
@@ -30,6 +35,9 @@ __all__ = [
     "logits",
     "method",
     "relations",
+    "softplus",
     "statistics",
     "weights",
 ]
+
+load_plugins()
