@@ -40,11 +40,8 @@ def tiny_experiment(tiny):
             "corpus": {"manifest": str(tiny)},
             "teacher": {"bank": str(tiny / "banks" / "synthetic.parquet")},
             "student": {"channels": 8, "embedding": 16},
-            "distill": {
-                "method": "cosine",
-                "margin": {"value": 0.5, "unit": "quantile"},
-                "quality": {"signals": ["face_norm", "speech_snr"]},
-            },
+            "distill": {"method": "cosine", "margin": {"value": 0.5, "unit": "quantile"}},
+            "quality": {"signals": ["face_norm", "speech_snr"]},
             "augment": {"time_mask": 5, "frequency_mask": 5},
             "train": {"epochs": 2, "batch": 8, "crop_seconds": 0.5, "warmup_epochs": 0.5},
         }
@@ -53,7 +50,7 @@ def tiny_experiment(tiny):
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port():
     """Returns a loopback port that was free a moment ago."""
     import socket

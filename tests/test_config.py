@@ -27,7 +27,13 @@ def test_an_experiment_cannot_be_changed():
         ("trian.epochs=3", "did you mean 'train'"),
         ("train.epoch=3", "did you mean 'epochs'"),
         ("distill.margin.vlaue=3", "did you mean 'value'"),
-        ("distill.quality.signals=[face_nrom]", "face_norm"),
+        ("quality.signals=[face_nrom]", "face_norm"),
+        ("distill.quality.floor=0.1", "unknown key 'distill.quality'"),
+        ("distill.margin.kind=hing", "'hinge'"),
+        ("distill=[{method: kd}, {methd: l2}]", "'distill.1.methd'; did you mean 'method'"),
+        ("distill=[{method: kd}, {method: kd}]", "different methods"),
+        ("distill=[{method: kd}, {method: none}]", "different methods"),
+        ("distill.0.weight=1", "distill.0"),
         ("train.epochs=many", "train.epochs"),
         ("train.epochs=0", "greater than or equal to 1"),
         ("distill.margin.value=-1", "distill.margin.value"),
@@ -43,6 +49,27 @@ def test_a_mistake_is_named_with_what_to_do(override, said):
     with pytest.raises(ConfigError) as error:
         config.build(LEAST, config.parse_overrides([override]))
     assert said in str(error.value)
+
+
+TWO = {**LEAST, "teacher": {"bank": "b"}, "distill": [{"method": "cosine"}, {"method": "kd", "weight": 2}]}
+
+
+def test_distill_takes_one_or_a_list():
+    one = config.build({**TWO, "distill": {"method": "cosine"}})
+    assert one == config.build({**TWO, "distill": [{"method": "cosine"}]})
+    assert one.flat()["distill.method"] == "cosine" and "method: cosine" in one.yaml()
+    two = config.build(TWO, {"distill.1.margin.value": 0.3, "distill.0.options": {"a": 1}})
+    assert [each.method for each in two.taught] == ["cosine", "kd"] and two.distill[1].margin.value == 0.3
+    assert two.flat()["distill.1.weight"] == 2 and config.build(yaml.safe_load(two.yaml())) == two
+    assert two.digest != config.build(TWO).digest
+    assert not config.build(TWO, {"distill": {"method": "none"}}).taught
+    assert not config.build({**TWO, "distill": []}).taught
+
+
+@pytest.mark.parametrize("key", ["distill.margin.value", "distill.2.margin.value", "distill.x.weight"])
+def test_a_list_needs_a_place_in_it(key):
+    with pytest.raises(ConfigError, match="0 to 1"):
+        config.build(TWO, {key: 0.1})
 
 
 def test_a_quantile_margin_is_a_level():

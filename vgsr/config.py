@@ -10,17 +10,28 @@ import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
-QUALITY_SIGNALS = ("face_norm", "face_sharpness", "speech_snr")
-Signal = Literal["face_norm", "face_sharpness", "speech_snr"]
+Signal = Literal[
+    "face_norm",
+    "face_sharpness",
+    "face_detection",
+    "face_pose",
+    "face_agreement",
+    "speech_snr",
+    "speech_clipping",
+    "speech_duration",
+    "speech_dnsmos",
+    "student_norm",
+]
+SIGNALS: tuple[str, ...] = get_args(Signal)
 
 
 class ConfigError(Exception):
@@ -53,9 +64,12 @@ class Teacher(Part):
 
 
 class Margin(Part):
-    kind: Literal["hinge"] = "hinge"
+    kind: Literal["hinge", "softplus"] = "hinge"
     value: float = Field(0.0, ge=0)  # in the method's own unit, or a level of its running distribution
     unit: Literal["absolute", "quantile"] = "absolute"
+    softness: Positive = 0.1  # of softplus, as a share of the running mean discrepancy
+    schedule: Literal["constant", "warmup", "anneal"] = "constant"  # warmup: 0 → value, anneal: value → 0
+    schedule_epochs: Positive | None = None  # epochs the schedule takes; none = the whole training
 
     @model_validator(mode="after")
     def _level(self) -> "Margin":
@@ -77,7 +91,23 @@ class Distill(Part):
     weight: float | None = Field(None, ge=0)  # λ; none = the method's own default
     options: dict[str, float] = {}
     margin: Margin = Margin()
-    quality: Quality = Quality()
+
+
+def _one_or_several(value: Any) -> Any:
+    return (value or [{}]) if isinstance(value, list | tuple) else [value]
+
+
+def _as_written(distillations: tuple[Distill, ...]) -> Any:
+    dumped = [one.model_dump(mode="json") for one in distillations]
+    return dumped[0] if len(dumped) == 1 else dumped
+
+
+# One mapping, or a list of them; dumped as it is written, so that keys of a single one stay `distill.margin.value`.
+Distillations = Annotated[
+    tuple[Distill, ...],
+    BeforeValidator(_one_or_several),
+    PlainSerializer(_as_written),
+]
 
 
 class Classification(Part):
@@ -130,6 +160,8 @@ class Evaluate(Part):
     manifests: tuple[str, ...] = ()  # with test lists; empty = the training corpus' own
     trials: tuple[str, ...] = ()  # names of test lists; empty = every list but `validation`
     p_target: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05)
+    noise: str | None = None  # folder of noise recordings that augment.noise has not: validate in noise too
+    snr: tuple[float, ...] = Field((0.0, 10.0, 20.0), min_length=1)  # dB; each costs a validation more
 
 
 class Experiment(Part):
@@ -140,7 +172,8 @@ class Experiment(Part):
     corpus: Corpus
     student: Student = Student()
     teacher: Teacher = Teacher()
-    distill: Distill = Distill()
+    distill: Distillations = (Distill(),)
+    quality: Quality = Quality()
     classification: Classification = Classification()
     augment: Augment = Augment()
     train: Train = Train()
@@ -148,7 +181,10 @@ class Experiment(Part):
 
     @model_validator(mode="after")
     def _whole(self) -> "Experiment":
-        if self.distill.method != "none" and self.teacher.bank is None:
+        names = [one.method for one in self.distill]
+        if len(names) > 1 and ("none" in names or len(set(names)) < len(names)):
+            raise ValueError(f"a list in distill names different methods, and not 'none': {', '.join(names)}")
+        if self.taught and self.teacher.bank is None:
             raise ValueError("distill.method is set but teacher.bank is not: `vgsr teach` makes a bank")
         if self.train.batch % self.train.workers:
             raise ValueError(
@@ -156,6 +192,11 @@ class Experiment(Part):
                 f"train.workers ({self.train.workers})"
             )
         return self
+
+    @property
+    def taught(self) -> tuple[Distill, ...]:
+        """The distillations; empty without a teacher."""
+        return tuple(one for one in self.distill if one.method != "none")
 
     @property
     def digest(self) -> str:
@@ -204,7 +245,7 @@ def validated(model: type[P], values: Mapping[str, Any], where: str) -> P:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem, model) for problem in error.errors()]
+        lines = [_explain(problem, model, values) for problem in error.errors()]
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
 
 
@@ -214,8 +255,8 @@ def override(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
 
 
 def overrides_in(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial's configuration changes of its experiment; keys without a dot are a search space's own names."""
-    return {key: value for key, value in chosen.items() if "." in key}
+    """What a trial's configuration changes of its experiment; its other keys are a search space's own names."""
+    return {key: value for key, value in chosen.items() if key.partition(".")[0] in Experiment.model_fields}
 
 
 def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
@@ -238,6 +279,7 @@ PATH_KEYS = (
     ("augment", "noise"),
     ("augment", "rirs"),
     ("evaluate", "manifests"),
+    ("evaluate", "noise"),
 )
 
 
@@ -267,10 +309,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(names) or 'none'}"
 
 
-def _explain(problem: Any, model: type[Part]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+def _explain(problem: Any, model: type[Part], values: Mapping[str, Any]) -> str:
+    # A single distillation is written without its place in the list.
+    single = not isinstance(values.get("distill"), list | tuple)
+    place = [
+        part for part in problem["loc"] if not (single and isinstance(part, int) and problem["loc"][0] == "distill")
+    ]
+    key = ".".join(str(part) for part in place)
     if problem["type"] == "extra_forbidden":
-        *section, name = problem["loc"]
+        *section, name = place
         return f"unknown key {key!r}{nearest(str(name), _keys_at(model, section))}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
@@ -280,22 +327,36 @@ def _explain(problem: Any, model: type[Part]) -> str:
 
 def _keys_at(model: Any, section: list[str | int]) -> list[str]:
     for name in section:
-        model = model.model_fields[str(name)].annotation
+        if isinstance(name, str):
+            model = model.model_fields[name].annotation
+            model = get_args(model)[0] if get_origin(model) is tuple else model
     return list(model.model_fields)
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    inner: Any = values
     *sections, name = key.split(".")
     for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
+        inner = _inside(inner, section, key) if isinstance(inner, list) else inner.setdefault(section, {})
+        if not isinstance(inner, dict | list):
             raise ConfigError(f"override {key!r}: {section!r} is a value, not a section")
-        values = inner
-    values[name] = value
+    if isinstance(inner, list):
+        _inside(inner, name, key)
+        inner[int(name)] = value
+    else:
+        inner[name] = value
+
+
+def _inside(items: list[Any], place: str, key: str) -> Any:
+    if not place.isdigit() or int(place) >= len(items):
+        raise ConfigError(f"override {key!r}: a list of {len(items)} stands there; say which, 0 to {len(items) - 1}")
+    return items[int(place)]
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in values.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            value = {str(place): item for place, item in enumerate(value)}
         if isinstance(value, Mapping) and value:
             yield from _flatten(value, f"{prefix}{key}.")
         else:

@@ -1,0 +1,17 @@
+"""The command line: `vgsr prepare | teach | quality | methods | validate | train | evaluate | verify | best | ui`.
+
+Each command reads its arguments, calls one room, and prints a table or a line. Rooms are imported inside the commands:
+`vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.
+"""
+
+from vgsr.cli import corpus, models, training
+from vgsr.cli.app import app, console
+from vgsr.mistakes import told
+
+__all__ = ["app", "corpus", "main", "models", "training"]
+
+
+def main() -> None:
+    """Run a command; a mistake of the user's is one red message and exit status 2, not a traceback."""
+    with told(console):
+        app()
