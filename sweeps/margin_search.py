@@ -12,12 +12,12 @@ from typing import Any
 
 import optuna
 
-from vgsr.distill.methods import Method
-from vgsr.search import Plan, main
+from vgsr.search import Base, Plan, main
 
 
-def space(trial: optuna.Trial, method: Method) -> dict[str, Any]:
+def space(trial: optuna.Trial, base: Base) -> dict[str, Any]:
     """A margin in the method's own unit or as a level of its running distribution; λ around the method's default."""
+    method = base.method
     unit = trial.suggest_categorical("unit", ["absolute", "quantile"])
     if unit == "absolute":
         margin = trial.suggest_float("margin", *method.margin_range)
@@ -28,9 +28,15 @@ def space(trial: optuna.Trial, method: Method) -> dict[str, Any]:
 
 
 REFERENCES: dict[str, dict[str, Any]] = {
-    "no teacher": {"distill.method": "none"},
-    "hard constraint": {"distill.margin.unit": "absolute", "distill.margin.value": 0.0},
+    "no teacher": {"distill": {"method": "none"}},
+    "hard constraint": {
+        "distill.margin.kind": "hinge",
+        "distill.margin.unit": "absolute",
+        "distill.margin.value": 0.0,
+    },
 }
 
+PLAN = Plan("margin-search", space, REFERENCES)
+
 if __name__ == "__main__":
-    main(Plan("margin-search", space, REFERENCES))
+    main(PLAN)

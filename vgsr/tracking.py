@@ -62,6 +62,16 @@ class TrackedRun:
         """The run's best validation EER; 1, the worst, before its first epoch has ended."""
         return self.figures.get("best_val_eer", 1.0)
 
+    @property
+    def is_control(self) -> bool:
+        """Whether its faces say nothing about its speakers: a figure to compare with, never a result."""
+        return self.tags.get("vgsr.control", "none") != "none"
+
+
+def marked(name: str, control: str) -> str:
+    """A run's name as it is shown: that of a control (`teacher.control`) cannot be mistaken for a result's."""
+    return name if control == "none" else f"{name} [control: {control}]"
+
 
 def default_uri() -> str:
     """`$MLFLOW_TRACKING_URI`, or a SQLite file in the home folder."""
@@ -172,7 +182,7 @@ def best(tracker: Tracker, search: str | None = None) -> TrackedRun:
     runs = [
         run
         for run in _runs(tracker, f"tags.`vgsr.state` = '{COMPLETED}'{clause}")
-        if "vgsr.checkpoint" in run.tags and run.tags.get("vgsr.control", "none") == "none"
+        if "vgsr.checkpoint" in run.tags and not run.is_control
     ]
     if not runs:
         raise TrackingError(f"no completed run{f' of search {search!r}' if search else ''} in {tracker.uri}")

@@ -9,26 +9,39 @@ import pytest
 from ray import cloudpickle
 from ray.tune.schedulers import TrialScheduler
 
-from vgsr.search import Plan, tuning
-from vgsr.search.plan import METRIC, REFERENCE, bind, parse
+from vgsr.search import Base, Plan, tuning
+from vgsr.search.plan import METRIC, NOISY_METRIC, REFERENCE, bind, parse
 
 
-def space(trial, method):
+def space(trial, base):
     if trial.suggest_categorical("unit", ["absolute", "quantile"]) == "absolute":
-        margin = trial.suggest_float("margin", *method.margin_range)
+        margin = trial.suggest_float("margin", *base.method.margin_range)
     else:
         margin = trial.suggest_float("level", 0.1, 0.9)
     return {"distill.margin.value": margin}
 
 
-REFERENCES = {"no teacher": {"distill.method": "none"}, "hard": {"distill.margin.value": 0.0}}
+REFERENCES = {"no teacher": {"distill": {"method": "none"}}, "hard": {"distill.margin.value": 0.0}}
+BOTH = (METRIC, NOISY_METRIC)
 
 
 @pytest.fixture
-def search(tiny_experiment, tmp_path):
-    (tmp_path / "e.yaml").write_text(tiny_experiment({"train.epochs": 8}).yaml())
+def searching(tiny_experiment, tmp_path):
+    changes = {"train.epochs": 8, "distill.margin.unit": "absolute", "evaluate.noise": str(tmp_path)}
+    (tmp_path / "e.yaml").write_text(tiny_experiment(changes).yaml())
     arguments = [f"experiment={tmp_path / 'e.yaml'}", "grace=2", "trials=20"]
-    return bind(Plan("test", space, REFERENCES), *parse(arguments), "data")
+
+    def bound(*metrics):
+        plan = Plan("test", space, REFERENCES, metrics)
+        experiment, settings = parse(plan, arguments)
+        return bind(plan, Base(experiment, ()), settings, "data")
+
+    return bound
+
+
+@pytest.fixture
+def search(searching):
+    return searching(METRIC)
 
 
 def test_references_come_first_and_optuna_never_hears_of_them(search):
@@ -45,6 +58,44 @@ def test_references_come_first_and_optuna_never_hears_of_them(search):
         assert one["distill.margin.value"] == one.get("margin", one.get("level"))
 
 
+def test_two_figures_are_searched_for_at_once(searching):
+    searcher = tuning.searcher(searching(*BOTH))
+    points = {}
+    for n in range(12):
+        chosen = searcher.suggest(f"t{n}")
+        if REFERENCE not in chosen:
+            points[f"t{n}"] = (chosen["distill.margin.value"], (n % 4) / 10)
+            result = dict(zip(BOTH, points[f"t{n}"], strict=True))
+            searcher.on_trial_result(f"t{n}", result | {"training_iteration": 1})
+            searcher.on_trial_complete(f"t{n}", result)
+    study = searcher._ot_study
+    assert [trial.values for trial in study.trials] == [list(point) for point in points.values()]
+    assert {tuple(trial.values) for trial in study.best_trials} == {
+        p for p in points.values() if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points.values())
+    }
+
+
+@pytest.mark.parametrize("metrics", [BOTH, (METRIC,)])
+def test_what_a_trial_reports(searching, metrics, monkeypatch):
+    """Every searched figure, the worst for a run that broke before its first epoch ended, and a wrong name at once."""
+    reported = []
+    monkeypatch.setattr(tuning.tune, "report", reported.append)
+    monkeypatch.setattr(tuning.tune, "get_context", lambda: SimpleNamespace(get_trial_id=lambda: "t"))
+    whole = {"epoch": 1, METRIC: 0.25, NOISY_METRIC: 0.5}
+    rows = [whole, {"epoch": 1, "diverged": True, METRIC: 1.0}, {"epoch": 2, METRIC: 0.2}]
+    monkeypatch.setattr(tuning.launch, "fit", lambda *_, on_row, **__: [on_row(row) for row in rows[: len(kept)]])
+    kept = rows[:2]
+    trial = tuning.trial_function(searching(*metrics))
+    trial({})
+    wanted = [{name: whole[name] for name in metrics}, dict.fromkeys(metrics, 1.0)]
+    assert [{name: one[name] for name in metrics} for one in reported] == wanted
+    assert [one["row"] for one in reported] == kept
+    kept = rows
+    if NOISY_METRIC in metrics:
+        with pytest.raises(KeyError, match=NOISY_METRIC):
+            trial({})
+
+
 def test_a_restored_searcher_goes_on_where_it_was(search, tmp_path):
     searcher = tuning.searcher(search)
     for n in range(4):
@@ -54,7 +105,7 @@ def test_a_restored_searcher_goes_on_where_it_was(search, tmp_path):
     again = tuning.searcher(search)
     again.restore(str(tmp_path / "state"))
     assert REFERENCE not in again.suggest("t4")
-    assert [t.value for t in again._ot_study.trials if t.value is not None] == [0.2]
+    assert [t.values for t in again._ot_study.trials if t.values is not None] == [[0.2]]
     again.on_trial_complete("t0", {METRIC: 0.9})  # a reference of before the restart
     assert len(again._ot_study.trials) == 3
 
@@ -65,7 +116,7 @@ def trial(name, reference=False):
 
 def test_a_reference_is_never_pruned_and_prunes_nobody(search):
     scheduler = tuning.scheduler(search)
-    scheduler.set_search_properties(METRIC, "min")
+    assert scheduler.set_search_properties(None, None)  # as Tune does: its own metric is not set
     good, poor, reference = trial("good"), trial("poor"), trial("reference", True)
     for one in (good, poor, reference):
         scheduler.on_trial_add(None, one)

@@ -15,6 +15,13 @@ from vgsr.data import audio
 from vgsr.data.features import Fbank
 from vgsr.data.manifest import Manifest, ManifestError
 
+Disturb = Callable[[str, np.ndarray], np.ndarray]  # utterance id and its samples [T] → samples [T]
+
+
+def as_recorded(utterance: str, wave: np.ndarray) -> np.ndarray:
+    """The samples as they are."""
+    return wave
+
 
 def embed_wave(student: nn.Module, fbank: Fbank, wave: np.ndarray, device: torch.device) -> np.ndarray:
     """Samples `[T]` at 16 kHz → embedding `[d]` float32 (not normalised). `student` must be in eval mode."""
@@ -30,20 +37,23 @@ def embed(
     ids: Sequence[str],
     device: torch.device,
     advance: Callable[[], None] = lambda: None,
+    disturb: Disturb = as_recorded,
 ) -> np.ndarray:
     """Embeddings `[len(ids), d]` of the utterances `ids`, in their order; `advance` is called after each.
+
+    `disturb` may change an utterance's samples before they are embedded.
 
     ManifestError for ids that are not in the manifest, AudioError for a file that cannot be read.
     """
     rows = pc.index_in(pa.array(ids, pa.string()), value_set=manifest.utterances["utterance_id"].combine_chunks())
     if rows.null_count:
         raise ManifestError(f"{manifest.path}: {rows.null_count} of {len(ids)} utterances are not in the manifest")
-    table = manifest.utterances.select(["uri", "start", "seconds"]).take(rows)
+    table = manifest.utterances.select(["utterance_id", "uri", "start", "seconds"]).take(rows)
     student.eval()
     vectors = []
     for row in table.to_pylist():
         wave = audio.read(manifest.file(row["uri"]), row["start"], row["seconds"])
-        vectors.append(embed_wave(student, fbank, wave, device))
+        vectors.append(embed_wave(student, fbank, disturb(row["utterance_id"], wave), device))
         advance()
     return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 

@@ -3,7 +3,7 @@
 A page in `sweeps/` says what is searched; everything else is here.
 """
 
-from vgsr.search.plan import Plan, Space
+from vgsr.search.plan import Base, Plan
 from vgsr.search.run import main
 
-__all__ = ["Plan", "Space", "main"]
+__all__ = ["Base", "Plan", "main"]

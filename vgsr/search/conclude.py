@@ -1,31 +1,25 @@
-"""The end of a search: the best checkpoint, and the references and it on the test lists."""
+"""The end of a search: the references, the best trial or the Pareto front on the test lists."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.text import Text
 
 from vgsr import speaker, tracking
 from vgsr.data import manifest as manifests
+from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
 from vgsr.tracking import TrackedRun, Tracker
 
 PROTOCOL = "vgsr.protocol."  # tags of a run that say by which protocol the figures `test_LIST_…` were measured
 
 
-def winner(runs: Sequence[TrackedRun]) -> TrackedRun | None:
-    """The completed run with the lowest validation EER; None when none was completed."""
-    completed = [run for run in runs if run.state == tracking.COMPLETED]
-    return min(completed, key=lambda run: run.best_val_eer, default=None)
-
-
 def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: Console) -> None:
-    """Log figures of the winner and of the completed references on the test lists to their runs."""
-    best = winner(runs)
-    chosen = [run for run in runs if run is best or (run.state == tracking.COMPLETED and "vgsr.reference" in run.tags)]
+    """Log figures on the test lists to the runs that are of interest: see `chosen`."""
     settings = search.experiment.evaluate
     tested = [manifests.read(place) for place in settings.manifests or (search.experiment.corpus.manifest,)]
-    for run in chosen:
-        with console.status(f"testing {run.name}"):
+    for run in chosen(runs, search.plan.metrics):
+        with console.status(Text(f"testing {run.name}")):
             model = speaker.load(run.tags["vgsr.checkpoint"])
             results = [
                 result for manifest in tested for result in model.evaluate(manifest, settings.trials, settings.p_target)
@@ -37,3 +31,9 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
             tracking.log_figures(tracker, run.run_id, figures)
             counts = f"{result.targets:,} target and {result.nontargets:,} non-target trials"
             tracking.tag(tracker, run.run_id, {f"{PROTOCOL}{name}": f"{counts} · {result.protocol.line()}"})
+
+
+def chosen(runs: Sequence[TrackedRun], metrics: Sequence[str]) -> list[TrackedRun]:
+    """The completed references, controls among them, and the best trial; with several metrics the whole front."""
+    best = front(runs, metrics) if len(metrics) > 1 else [winner(runs, metrics)]
+    return [run for run in runs if run in best or (run.state == tracking.COMPLETED and "vgsr.reference" in run.tags)]

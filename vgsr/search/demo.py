@@ -5,6 +5,7 @@ from typing import Any
 from vgsr import corpora
 from vgsr.data import manifest as manifests
 from vgsr.home import home
+from vgsr.search import demo_noise
 
 NAME = "demo"
 
@@ -14,18 +15,20 @@ def folder() -> str:
     return str(home() / "corpora" / NAME)
 
 
-def experiment() -> dict[str, Any]:
-    """A student small enough that a search over it takes minutes on two cores."""
+def noise_folder() -> str:
+    """Where the noise lies that the demo is validated in."""
+    return str(home() / "corpora" / f"{NAME}-noise")
+
+
+def experiment(noisy: bool) -> dict[str, Any]:
+    """A student small enough that a search over it takes minutes on two cores; `noisy`: validated in noise too."""
     return {
         "name": NAME,
         "corpus": {"manifest": folder()},
         "teacher": {"bank": f"{folder()}/banks/synthetic.parquet"},
         "student": {"backbone": "ecapa", "channels": 48, "embedding": 64},
-        "distill": {
-            "method": "cosine",
-            "weight": 5.0,
-            "quality": {"signals": ["face_norm", "speech_snr"]},
-        },
+        "distill": {"method": "cosine", "weight": 5.0},
+        "quality": {"signals": ["face_norm", "speech_snr"]},
         "classification": {"scale": 20.0, "margin": 0.1, "margin_start": 3, "margin_full": 8},
         "augment": {"time_mask": 10, "frequency_mask": 8},
         "train": {
@@ -36,12 +39,15 @@ def experiment() -> dict[str, Any]:
             "final_learning_rate": 3e-4,
             "warmup_epochs": 1,
         },
+        "evaluate": {"noise": noise_folder(), "snr": [0.0, 10.0]} if noisy else {},
     }
 
 
-def prepare() -> None:
-    """Render the demo's corpus, unless it lies there already."""
+def prepare(noisy: bool) -> None:
+    """Render the demo's corpus and, for validation in noise, its noise, unless they lie there already."""
     try:
         manifests.read(folder())
     except manifests.ManifestError:
         corpora.prepare("synthetic", None, folder(), seed=0)
+    if noisy:
+        demo_noise.render(noise_folder(), seed=0)

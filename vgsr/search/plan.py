@@ -1,7 +1,6 @@
 """What a search is: a space, its reference trials, an experiment, and the settings from the command line."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,28 +9,53 @@ from typing import Any
 import optuna
 from pydantic import Field
 
-from vgsr import config
+from vgsr import config, tracking
 from vgsr.config import ConfigError, Count, Experiment, Part
-from vgsr.distill.methods import Method
+from vgsr.distill.methods import Method, find
 from vgsr.home import home
 from vgsr.search import demo
+from vgsr.training import validation
 from vgsr.training.learner import resolve
 
-Overrides = Mapping[str, Any]
-Space = Callable[[optuna.Trial, Method], Overrides]
-
 REFERENCE = "reference"  # key of a trial's configuration that holds the name of a reference trial
-METRIC = "best_val_eer"
 ROW = "row"  # key of a Tune result that holds the loop's row, apart from all that Tune adds to a result
+METRIC = "best_val_eer"  # what trials are pruned by
+NOISY_METRIC = f"best_{validation.NOISY}"  # at the best epoch in quiet
+REHEARSED = 100  # configurations of a space that are looked at before a search starts
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a search stands on, for its space to look at."""
+
+    experiment: Experiment
+    signals: tuple[str, ...]  # quality signals that are known for its corpus and bank
+
+    @property
+    def method(self) -> Method:
+        """The method of the experiment's first distillation."""
+        return find(self.experiment.taught[0].method)
+
+    def options(self, method: Method) -> dict[str, float]:
+        """The experiment's options of a method; none for a method that it does not use."""
+        return next((dict(one.options) for one in self.experiment.taught if one.method == method.name), {})
+
+
+Overrides = Mapping[str, Any]
+Space = Callable[[optuna.Trial, Base], Overrides]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A page of `sweeps/`: `space(trial, method)` chooses overrides of the experiment; `references` run to the end."""
+    """A page of `sweeps/`: `space(trial, base)` chooses overrides of the experiment; `references` run to the end.
+
+    metrics: figures of a run's rows that are all to be small; several give a Pareto front.
+    """
 
     name: str
     space: Space
     references: Mapping[str, Overrides]
+    metrics: tuple[str, ...] = (METRIC,)
 
 
 class Settings(Part):
@@ -50,23 +74,28 @@ class Search:
     """A plan bound to an experiment: all that decides its trials."""
 
     plan: Plan
-    experiment: Experiment
+    base: Base
     settings: Settings
     search_id: str
     storage: str
 
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that trials are changes of."""
+        return self.base.experiment
+
     def experiment_of(self, chosen: Overrides) -> Experiment:
         """The experiment of one trial's configuration."""
-        return config.override(self.experiment, config.overrides_in(chosen))
+        return _experiment(self.base, chosen)
 
     def title(self, chosen: Overrides) -> str:
-        """How a trial is called in tables and in MLflow."""
-        if REFERENCE in chosen:
-            return str(chosen[REFERENCE])
-        return " ".join(f"{key}={_short(value)}" for key, value in chosen.items() if "." not in key)
+        """How a trial is called in tables and in MLflow. A control says so at its end."""
+        own = {key: value for key, value in chosen.items() if key not in config.overrides_in(chosen)}
+        said = str(chosen[REFERENCE]) if REFERENCE in chosen else " ".join(filter(None, map(_said, own, own.values())))
+        return tracking.marked(said or "all off", self.experiment_of(chosen).teacher.control)
 
 
-def parse(arguments: Sequence[str]) -> tuple[Experiment, Settings]:
+def parse(plan: Plan, arguments: Sequence[str]) -> tuple[Experiment, Settings]:
     """What a command line says: `experiment=FILE trials=48 train.epochs=20 …`; no argument means the demo."""
     given = config.parse_overrides(arguments)
     own = {key: value for key, value in given.items() if key in Settings.model_fields}
@@ -75,34 +104,71 @@ def parse(arguments: Sequence[str]) -> tuple[Experiment, Settings]:
         if key.partition(".")[0] not in Experiment.model_fields:
             names = [*Settings.model_fields, *Experiment.model_fields]
             raise ConfigError(f"unknown setting {key!r}{config.nearest(key.partition('.')[0], names)}")
-    settings = config.validated(Settings, own, "search")
+    settings, noisy = config.validated(Settings, own, "search"), NOISY_METRIC in plan.metrics
     if settings.experiment is None:
-        experiment = config.build(demo.experiment(), changes, where="demo")
+        experiment = config.build(demo.experiment(noisy), changes, where="demo")
     else:
         experiment = config.override(config.load(settings.experiment), changes)
-    if experiment.distill.method == "none":
+    if not experiment.taught:
         raise ConfigError("distill.method is 'none': there is no distillation whose settings could be searched")
-    experiment = resolve(experiment)
-    return experiment, settings
+    if noisy and experiment.evaluate.noise is None:
+        raise ConfigError(
+            f"{plan.name} also searches for a low EER in noise: set evaluate.noise to a folder of noise recordings "
+            "(none of those in augment.noise); evaluate.snr says at which SNRs in dB"
+        )
+    return resolve(experiment), settings
 
 
-def bind(plan: Plan, experiment: Experiment, settings: Settings, data_digest: str) -> Search:
-    """A plan over an experiment and the data it points at. A change of any of them makes it another search."""
-    search_id = f"{plan.name}-{experiment.name}-{_digest(plan, experiment, settings, data_digest)}"
+def bind(plan: Plan, base: Base, settings: Settings, data_digest: str) -> Search:
+    """A plan over an experiment and the data it points at. A change of any of them makes it another search.
+
+    ConfigError when a reference, or a configuration of the space, makes no experiment.
+    """
+    search_id = f"{plan.name}-{base.experiment.name}-{_digest(plan, base, settings, data_digest)}"
     storage = settings.storage or str(home() / "searches")
-    return Search(plan, experiment, settings, search_id, f"{storage.rstrip('/')}/{search_id}")
+    return Search(plan, base, settings, search_id, f"{storage.rstrip('/')}/{search_id}")
 
 
-def _digest(plan: Plan, experiment: Experiment, settings: Settings, data_digest: str) -> str:
+def rehearse(plan: Plan, base: Base) -> list[dict[str, Any]]:
+    """The references, then random configurations of the space (the same ones every time), each found to be valid."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configurations = [dict(overrides) for overrides in plan.references.values()]
+    for _ in range(REHEARSED):
+        trial = study.ask()
+        overrides = plan.space(trial, base)
+        configurations.append({**trial.params, **overrides})
+    for chosen in configurations:
+        _experiment(base, chosen)
+    return configurations
+
+
+def _experiment(base: Base, chosen: Overrides) -> Experiment:
+    changes, names = config.overrides_in(chosen), [one.method for one in base.experiment.distill]
+    for key in changes:
+        section, _, setting = key.partition(".")
+        if len(names) > 1 and section == "distill" and setting and not setting[0].isdigit():
+            raise ConfigError(
+                f"this search sets {key}, which is a setting of one distillation, and the experiment has "
+                f"{len(names)} of them ({', '.join(names)}): write one of them as distill, not a list"
+            )
+    return resolve(config.override(base.experiment, changes))
+
+
+def _digest(plan: Plan, base: Base, settings: Settings, data_digest: str) -> str:
+    # What the space does, not how it is written: whatever its functions call counts, a comment does not.
+    configurations = json.dumps([plan.metrics, list(plan.references), rehearse(plan, base)], sort_keys=True)
+    rounded = json.loads(configurations, parse_float=lambda text: f"{float(text):.6g}")
     parts = [
-        experiment.digest,
+        base.experiment.digest,
         data_digest,
-        inspect.getsource(plan.space),
-        json.dumps(plan.references, sort_keys=True),
+        json.dumps(rounded),
         settings.model_dump_json(exclude={"concurrent", "storage", "experiment"}),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, bool):  # something that is on or off: only what is on is worth a word
+        return name if value else ""
+    return f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"

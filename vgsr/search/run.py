@@ -11,7 +11,7 @@ from rich.console import Console
 from vgsr import tracking
 from vgsr.mistakes import told
 from vgsr.search import conclude, demo, table, tuning
-from vgsr.search.plan import METRIC, Plan, Search, bind, parse
+from vgsr.search.plan import NOISY_METRIC, Base, Plan, Search, bind, parse
 from vgsr.search.watch import Bridge, Watcher
 from vgsr.tracking import Tracker
 from vgsr.training import check, launch
@@ -19,16 +19,16 @@ from vgsr.training import check, launch
 
 def main(plan: Plan, arguments: Sequence[str] | None = None) -> None:
     """What a page of `sweeps/` calls. Exits with 2 and one message when the command line or the experiment is wrong."""
-    # A log (a job's, a file) is not 80 columns wide as rich would take it to be.
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    # A log (a job's, a file) is not 80 columns wide as rich would take it to be. Brackets in names and paths are text.
+    console = Console(width=None if sys.stdout.isatty() else 180, markup=False)
     with told(console):
-        experiment, settings = parse(sys.argv[1:] if arguments is None else arguments)
+        experiment, settings = parse(plan, sys.argv[1:] if arguments is None else arguments)
         if settings.experiment is None:
-            demo.prepare()
+            demo.prepare(NOISY_METRIC in plan.metrics)
         found = check.check(experiment)
         for line in found.lines:
             console.print(line, soft_wrap=True)
-        run(bind(plan, experiment, settings, found.data_digest), found, console)
+        run(bind(plan, Base(experiment, found.signals), settings, found.data_digest), found, console)
 
 
 def run(search: Search, found: check.Findings, console: Console) -> None:
@@ -37,12 +37,18 @@ def run(search: Search, found: check.Findings, console: Console) -> None:
     tags = {
         "vgsr.data": found.manifest_digest,
         "vgsr.synthetic": str(found.synthetic),
+        "vgsr.control": search.experiment.teacher.control,
         **({"ray.job": os.environ["RAY_JOB_ID"]} if "RAY_JOB_ID" in os.environ else {}),
     }
     parent = tracking.search_run(tracker, search.search_id)
     if parent is None or tracking.state(tracker, parent) != tracking.COMPLETED:
         parent = tracking.open_run(
-            tracker, search=search.search_id, trial="", name=search.search_id, tags=tags, experiment=search.experiment
+            tracker,
+            search=search.search_id,
+            trial="",
+            name=tracking.marked(search.search_id, search.experiment.teacher.control),
+            tags=tags,
+            experiment=search.experiment,
         )
         if found.teacher_eer is not None:
             tracking.log_figures(tracker, parent, {"teacher_eer": found.teacher_eer})
@@ -74,8 +80,6 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                metric=METRIC,
-                mode="min",
                 search_alg=tuning.searcher(search),
                 scheduler=tuning.scheduler(search),
                 num_samples=search.settings.trials + len(search.plan.references),

@@ -1,102 +1,105 @@
 """The table of a search: its trials, the test figures with their protocol, the best checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from vgsr.data import manifest as manifests
-from vgsr.search.conclude import PROTOCOL, winner
+from vgsr.data.manifest import Manifest
+from vgsr.search.columns import Column, columns, name
+from vgsr.search.conclude import PROTOCOL
+from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
-from vgsr.tracking import TrackedRun
+from vgsr.tracking import TrackedRun, marked
 from vgsr.training.validation import LIST
 
 
 def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, console: Console) -> None:
     """Print it. `teacher_eer` is the teacher's own on the validation list, None where it cannot be told."""
-    manifest = manifests.read(search.experiment.corpus.manifest)
-    p_targets, best = search.experiment.evaluate.p_target, winner(runs)
+    manifest, settings = manifests.read(search.experiment.corpus.manifest), search.experiment.evaluate
+    best, metrics = winner(runs, search.plan.metrics), search.plan.metrics
     note = " — SYNTHETIC corpus, says nothing about people" if manifest.synthetic else ""
-    table = _table(
-        f"{search.search_id}{note}",
-        ["trial"],
-        ["margin", "λ", "EER %", *_costs(p_targets[:1]), "active %", "epochs", "seconds"],
-    )
-    table.add_column("state")
+    shown = columns(runs, settings.p_target[0], settings.noise is not None)
+    if len(metrics) > 1:
+        on_front = front(runs, metrics)
+        shown.append(Column("front", lambda run: "●" if run in on_front else "", number=False))
+    shown.append(Column("state", lambda run: run.state, number=False))
+    title = marked(search.search_id, search.experiment.teacher.control) + note
+    table = _table(title, {column.heading: column.number for column in shown})
     for run in runs:
-        table.add_row(*_trial(run, p_targets[0]), style="bold" if run is best else "")
-    console.print(table)
-    console.print(
-        f"EER and minDCF: each trial's best epoch on {manifest.corpus}/{LIST} "
-        f"({len(manifest.named_trials(LIST)):,} trials), C_miss = C_fa = 1, cosine, 1 seed. "
-        "Margins are in the method's unit; q: a level of its running distribution. "
-        "The lowest of several trials is optimistic: what counts is the test list.",
-        soft_wrap=True,
-    )
+        table.add_row(*(column.cell(run) for column in shown), style="bold" if run is best else "")
+    console.print(_whole_words(table))
+    console.print(_protocol(search, manifest), soft_wrap=True)
     if best is None:
-        console.print("[red]No trial was completed: there is no best checkpoint.[/red]")
-        return
+        controls = any(run.is_control for run in runs)
+        why = "No trial but controls was completed" if controls else "No trial was completed"
+        console.print(f"{why}: there is no best checkpoint.", style="red")
     if teacher_eer is None:
         console.print("The teacher's own EER on this list cannot be told.")
     else:
         console.print(f"The teacher's own EER on this list: {100 * teacher_eer:.2f} %.")
-        if teacher_eer >= best.best_val_eer:
-            console.print("[red]warning: the teacher is no better than the student; it has little to teach[/red]")
-    _show_tests(runs, best, p_targets, console)
-    console.print(f"best checkpoint: {best.tags['vgsr.checkpoint']}", soft_wrap=True)
+        if best and teacher_eer >= best.best_val_eer:
+            console.print("warning: the teacher is no better than the student; it has little to teach", style="red")
+    _show_tests(runs, best, settings.p_target, console)
+    if best:
+        why = "; of the front, the lowest clean EER" if len(metrics) > 1 else ""
+        console.print(f"best checkpoint: {best.tags['vgsr.checkpoint']}{why}", soft_wrap=True)
 
 
-def _show_tests(runs: Sequence[TrackedRun], best: TrackedRun, p_targets: Sequence[float], console: Console) -> None:
-    protocols = {key.removeprefix(PROTOCOL): text for key, text in best.tags.items() if key.startswith(PROTOCOL)}
+def _protocol(search: Search, manifest: Manifest) -> str:
+    settings = search.experiment.evaluate
+    parts = [
+        f"EER and minDCF: each trial's best epoch on {manifest.corpus}/{LIST} "
+        f"({len(manifest.named_trials(LIST)):,} trials), C_miss = C_fa = 1, cosine, 1 seed."
+    ]
+    if settings.noise is not None:
+        levels = ", ".join(f"{snr:g}" for snr in settings.snr)
+        parts.append(
+            f"Noisy EER: the same epoch, mean over {levels} dB SNR, both sides of each trial with noise of "
+            f"{settings.noise}."
+        )
+    if len(search.plan.metrics) > 1:
+        parts.append("●: on the Pareto front of the completed trials, which no other trial beats in both figures.")
+    parts += [
+        "Margins are in the method's unit; q: a level of its running distribution.",
+        "The lowest of several trials is optimistic: what counts is the test list.",
+    ]
+    return " ".join(parts)
+
+
+def _show_tests(
+    runs: Sequence[TrackedRun], best: TrackedRun | None, p_targets: Sequence[float], console: Console
+) -> None:
+    protocols = {
+        key.removeprefix(PROTOCOL): text for run in runs for key, text in run.tags.items() if key.startswith(PROTOCOL)
+    }
     if not protocols:
         return
-    table = _table("test lists", ["list", "trial"], ["EER %", *_costs(p_targets)])
-    for name in sorted(protocols):
+    headings = {"list": False, "trial": False, "EER %": True, **{f"minDCF({p:g})": True for p in p_targets}}
+    table = _table("test lists", headings)
+    for tested in sorted(protocols):
         for run in runs:
-            eer = run.figures.get(f"test_{name}_eer")
+            eer = run.figures.get(f"test_{tested}_eer")
             if eer is not None:
-                costs = [f"{run.figures[f'test_{name}_min_dcf_{p:g}']:.4f}" for p in p_targets]
-                table.add_row(name, _name(run), f"{100 * eer:.2f}", *costs, style="bold" if run is best else "")
+                costs = [f"{run.figures[f'test_{tested}_min_dcf_{p:g}']:.4f}" for p in p_targets]
+                table.add_row(tested, name(run), f"{100 * eer:.2f}", *costs, style="bold" if run is best else "")
         table.add_section()
-    console.print(table)
-    for name in sorted(protocols):
-        console.print(f"{name}: {protocols[name]}", soft_wrap=True, highlight=False)
+    console.print(_whole_words(table))
+    for tested in sorted(protocols):
+        console.print(f"{tested}: {protocols[tested]}", soft_wrap=True, highlight=False)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+def _table(title: str, numbers: Mapping[str, bool]) -> Table:
+    """An empty table; `numbers`: for each heading whether numbers stand under it."""
     table = Table(title=title, title_justify="left")
-    for heading in words:
-        table.add_column(heading)
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading, number in numbers.items():
+        table.add_column(heading, justify="right" if number else "left")
     return table
 
 
-def _costs(p_targets: Sequence[float]) -> list[str]:
-    return [f"minDCF({p:g})" for p in p_targets]
-
-
-def _name(run: TrackedRun) -> str:
-    return run.name if "vgsr.reference" in run.tags else run.tags["vgsr.trial"]
-
-
-def _trial(run: TrackedRun, p_target: float) -> list[str]:
-    figures, distilled = run.figures, run.params.get("distill.method", "none") != "none"
-    eer = figures.get("best_val_eer")
-    cost = figures.get(f"best_val_min_dcf_{p_target:g}")
-    return [
-        _name(run),
-        _margin(run) if distilled else "–",
-        f"{float(run.params['distill.weight']):.2f}" if distilled else "0",
-        "" if eer is None else f"{100 * eer:.2f}",
-        "" if cost is None else f"{cost:.3f}",
-        f"{100 * figures['active']:.0f}" if distilled and "active" in figures else "–",
-        f"{int(figures.get('epoch', 0))}",
-        f"{figures.get('total_seconds', 0):.0f}",
-        run.state,
-    ]
-
-
-def _margin(run: TrackedRun) -> str:
-    quantile = run.params["distill.margin.unit"] == "quantile"
-    return f"{'q ' if quantile else ''}{float(run.params['distill.margin.value']):.3f}"
+def _whole_words(table: Table) -> Table:
+    """The table with columns that a narrow console wraps between words and never within one."""
+    for column in table.columns:
+        column.min_width = max(len(word) for text in (column.header, *column.cells) for word in str(text).split())
+    return table

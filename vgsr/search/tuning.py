@@ -12,8 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from vgsr import config
-from vgsr.distill.methods import find
-from vgsr.search.plan import METRIC, REFERENCE, ROW, Search, Space
+from vgsr.search.plan import METRIC, REFERENCE, ROW, Base, Search, Space
 from vgsr.training import launch
 
 
@@ -22,14 +21,17 @@ def trial_function(search: Search) -> Callable[[dict[str, Any]], None]:
 
     # Plain values, not `search`: unpickling it would load this package, and MLflow with it, in every trial's process.
     base, storage = search.experiment.model_dump(mode="json"), f"{search.storage}/train"
+    metrics = {METRIC, *search.plan.metrics}
 
     def trial(chosen: dict[str, Any]) -> None:
         experiment = config.build(base, config.overrides_in(chosen))
         name = tune.get_context().get_trial_id()
 
         def on_row(row: dict[str, Any]) -> None:
-            # What Tune prunes and searches by, and the loop's row as it is, apart from what Tune adds.
-            tune.report({"epoch": row["epoch"], METRIC: row[METRIC], ROW: row})
+            # What Tune prunes and searches by, and the loop's row as it is, apart from what Tune adds. A run that
+            # diverged in its first epoch has no figures: all of them are EERs, and 1 is the worst.
+            figures = {name: row.get(name, 1.0) if row.get("diverged") else row[name] for name in metrics}
+            tune.report({"epoch": row["epoch"], **figures, ROW: row})
 
         launch.fit(experiment, name=name, storage=storage, on_row=on_row)
 
@@ -53,7 +55,7 @@ def fitting_trials(search: Search) -> int:
 
 
 def searcher(search: Search) -> "ReferencesFirst":
-    """Optuna's TPE over the plan's space, after the plan's references."""
+    """Optuna's TPE over the plan's space and figures, after the plan's references."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     # Spelt out: Optuna's defaults changed between its versions, and with them what the same seed suggests.
@@ -65,20 +67,26 @@ def searcher(search: Search) -> "ReferencesFirst":
         seed=search.experiment.seed,
     )
     references = [{REFERENCE: name, **overrides} for name, overrides in search.plan.references.items()]
-    space = MethodSpace(search.plan.space, search.experiment.distill.method)
-    return ReferencesFirst(references, space=space, metric=METRIC, mode="min", sampler=sampler)
+    metrics = list(search.plan.metrics)
+    return ReferencesFirst(
+        references,
+        space=BoundSpace(search.plan.space, search.base),
+        metric=metrics,
+        mode=["min"] * len(metrics),
+        sampler=sampler,
+    )
 
 
 @dataclass(frozen=True)
-class MethodSpace:
-    """A plan's space for one method. A class, not a closure: the searcher's state is pickled with it."""
+class BoundSpace:
+    """A plan's space over its base. A class, not a closure: the searcher's state is pickled with it."""
 
     space: Space
-    method: str
+    base: Base
 
     def __call__(self, trial: optuna.Trial) -> dict[str, Any]:
         """The overrides that Optuna's trial chooses."""
-        return dict(self.space(trial, find(self.method)))
+        return dict(self.space(trial, self.base))
 
 
 class ReferencesFirst(OptunaSearch):
@@ -122,10 +130,15 @@ class SparingReferences(ASHAScheduler):
 
 
 def scheduler(search: Search) -> SparingReferences:
-    """ASHA by epoch. One epoch more than there are: Tune kills a trial that reaches `max_t` before its last lines."""
+    """ASHA by epoch and clean EER, whatever else is searched for.
+
+    One epoch more than there are: Tune kills a trial that reaches `max_t` before its last lines.
+    """
     epochs = search.experiment.train.epochs
     return SparingReferences(
         time_attr="epoch",
+        metric=METRIC,
+        mode="min",
         max_t=epochs + 1,
         grace_period=min(search.settings.grace, epochs),
         reduction_factor=search.settings.reduction,

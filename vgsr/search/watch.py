@@ -92,7 +92,7 @@ class Watcher:
         lost = self.mailbox.close()
         del _WATCHERS[self.search.search_id]
         if lost:
-            self.console.print(f"[red]{len(lost)} writes to MLflow were lost[/red], the last: {lost[-1]}")
+            self.console.print(f"{len(lost)} writes to MLflow were lost, the last: {lost[-1]}", style="red")
 
     def started(self, trial: Any) -> None:
         """Open the trial's run (or find the one it had)."""
