@@ -13,9 +13,11 @@ import soundfile
 from vgsr import corpora
 from vgsr.corpora import CORPORA, CorpusError, prepare, registry
 from vgsr.corpora.registry import Layout, Utterance
-from vgsr.data import audio, manifest
+from vgsr.data import audio, dnsmos, manifest
+from vgsr.data.clipping import headroom
 from vgsr.data.manifest import ManifestError
 from vgsr.data.snr import wada_snr
+from vgsr.teachers import weights
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_a_speaker_without_usable_audio_is_in_no_split(tree, tmp_path):
     assert sum(count.speakers for count in report.counts) == 9
 
 
-def test_snr_length_and_rate_are_measured(tree, tmp_path, record):
+def test_signals_length_and_rate_are_measured(tree, tmp_path, record):
     record(tree / "s1" / "a" / "wide.wav", seconds=2.0, rate=48000, channels=2)
     report = prepare("folder", tree, tmp_path / "out")
     rows = {row["utterance_id"]: row for row in report.manifest.utterances.to_pylist()}
@@ -102,6 +104,25 @@ def test_snr_length_and_rate_are_measured(tree, tmp_path, record):
     assert rows["s1/a/wide.wav"]["sample_rate"] == 48000
     for name, row in rows.items():
         assert row["speech_snr"] == pytest.approx(wada_snr(audio.read(tree / name)), abs=1e-3)
+        assert row["speech_clipping"] == pytest.approx(headroom(audio.read(tree / name)), abs=1e-3)
+        assert row["speech_dnsmos"] is None
+
+
+def test_dnsmos_is_measured_where_it_is_asked_for(tree, tmp_path):
+    try:
+        network = dnsmos.load(weights.locate(weights.DNSMOS))
+    except weights.WeightError as error:
+        pytest.skip(f"real weights cannot be had here: {error}")
+    kept = [tree / speaker / "a" / "0.flac" for speaker in ("s0", "s1", "s2")]
+    for path in tree.rglob("*.flac"):
+        if path not in kept:
+            path.unlink()
+    report = prepare("folder", tree, tmp_path / "out", validation=0, test=0, dnsmos=True)
+    rows = report.manifest.utterances.to_pylist()
+    assert len(rows) == 3
+    for row in rows:
+        rating = dnsmos.overall(network, audio.read(tree / row["uri"]))
+        assert row["speech_dnsmos"] == pytest.approx(rating, abs=1e-3)
 
 
 def test_same_again_and_in_any_order_of_the_file_system(tree, tmp_path, monkeypatch):

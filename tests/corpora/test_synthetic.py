@@ -8,6 +8,7 @@ from vgsr.corpora import CorpusError, prepare
 from vgsr.corpora.identities import DIMENSION, VOICED, face_map, face_of, photograph, voice_of
 from vgsr.data import audio
 from vgsr.teachers import bank
+from vgsr.teachers.pairing import QUALITY_COLUMNS
 
 SMALL = {"speakers": 12, "sessions": 2, "utterances": 2}
 
@@ -60,6 +61,7 @@ def test_its_bank_fits_its_manifest(made):
     for column in ("face_id", "speaker", "session"):
         assert own.table[column].to_pylist() == made.manifest.faces[column].to_pylist()
     assert "synthetic" in own.model
+    assert not any(own.table[name].null_count for name in QUALITY_COLUMNS)
     sessions = set(zip(*(made.manifest.utterances[c].to_pylist() for c in ("speaker", "session")), strict=True))
     assert sessions <= set(zip(*(own.table[c].to_pylist() for c in ("speaker", "session")), strict=True))
 
@@ -100,7 +102,9 @@ def test_picture_quality_follows_the_noise():
     sharpness = np.array([p.sharpness for p in pictures])
     assert np.corrcoef(norms, closeness)[0, 1] > 0.6
     assert 0.2 < np.corrcoef(sharpness, closeness)[0, 1] < np.corrcoef(norms, closeness)[0, 1]
-    assert all(0 <= p.detection <= 1 for p in pictures)
+    pose = np.array([p.pose for p in pictures])
+    assert 0.2 < np.corrcoef(pose, closeness)[0, 1] < np.corrcoef(norms, closeness)[0, 1]
+    assert all(0 <= p.detection <= 1 and 0 <= p.pose <= 1 for p in pictures)
 
 
 def test_voices_are_human():

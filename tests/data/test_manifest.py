@@ -19,6 +19,8 @@ def utterance(number, speaker, split="train"):
         "sample_rate": 16000,
         "split": split,
         "speech_snr": None,
+        "speech_clipping": None,
+        "speech_dnsmos": None,
     }
 
 
@@ -98,6 +100,14 @@ def test_lists_of_an_earlier_write_do_not_stay(tmp_path):
     write(tmp_path / "m", trials={"old": [(1, "u6", "u7")]})
     write(tmp_path / "m")
     assert list(manifest.read(tmp_path / "m").trials) == ["test"]
+
+
+def test_a_manifest_of_another_format_says_what_to_do(tmp_path):
+    write(tmp_path / "m")
+    header = tmp_path / "m" / "manifest.json"
+    header.write_text(header.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(ManifestError, match=r"format 1.*prepare it again"):
+        manifest.read(tmp_path / "m")
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path):

@@ -52,11 +52,14 @@ def test_signals_are_kept_and_missing_ones_are_null() -> None:
         digest="d",
         manifest_digest="c",
         sharpness=np.array([5, np.nan]),
+        pose=np.array([0.5, np.nan]),
         problems=[None, "no face found"],
     ).table.to_pylist()
     assert [row["face_norm"] for row in found] == [5, None]
     assert [row["face_sharpness"] for row in found] == [5, None]
     assert [row["face_detection"] for row in found] == [None, None]
+    assert [row["face_pose"] for row in found] == [0.5, None]
+    assert [row["face_agreement"] for row in found] == [None, None]
     assert [row["problem"] for row in found] == [None, "no face found"]
 
 
@@ -83,6 +86,14 @@ def test_what_is_not_a_bank_is_refused(tmp_path: Path) -> None:
     pq.write_table(faces(2), tmp_path / "faces.parquet")
     with pytest.raises(BankError, match="not a teacher bank"):
         banks.read(tmp_path / "faces.parquet")
+
+
+def test_a_bank_of_another_version_says_what_to_do(tmp_path: Path) -> None:
+    banks.write(tmp_path / "bank.parquet", made(np.ones((2, 3), np.float32)))
+    table = pq.read_table(tmp_path / "bank.parquet").drop_columns(["face_pose", "face_agreement"])
+    pq.write_table(table, tmp_path / "bank.parquet")
+    with pytest.raises(BankError, match=r"another version.*teach again"):
+        banks.read(tmp_path / "bank.parquet")
 
 
 def test_import_lines_up_with_the_manifest(

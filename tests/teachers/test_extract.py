@@ -16,7 +16,9 @@ import vgsr
 from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
 from vgsr.teachers import bank as banks
+from vgsr.teachers import quality
 from vgsr.teachers.bank import BankError
+from vgsr.teachers.detect import Face
 from vgsr.teachers.extract import Teacher, load_teacher, read_image, teach
 
 QUIET = Console(quiet=True)
@@ -24,9 +26,10 @@ BATCHES: list[int] = []
 """Sizes of the batches that the stand-in teacher was asked to embed."""
 
 
-def look(image: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """Sees a face in every picture but those whose first pixel is darkest red."""
-    return None if image[0, 0, 0] == 0 else (cv2.resize(image, (112, 112)), float(image[0, 0, 1]) / 255)
+def look(image: np.ndarray) -> tuple[np.ndarray, Face] | None:
+    """Sees a face in every picture but those whose first pixel is darkest red; its colours are the landmarks."""
+    face = Face(np.zeros(4), image[1:6, 0, :2].astype(np.float64), float(image[0, 0, 1]) / 255)
+    return None if image[0, 0, 0] == 0 else (cv2.resize(image, (112, 112)), face)
 
 
 def embed(faces: np.ndarray) -> np.ndarray:
@@ -72,10 +75,21 @@ def test_every_face_has_a_row_and_every_failure_a_reason(pictures: Manifest, tmp
         if row in expected:
             assert np.isnan(matrix[row]).all() and bank.table["face_sharpness"][row].as_py() is None
         else:
-            face, score = look(read_image(pictures.file(f"{row}.png"))) or pytest.fail("unseen")
-            np.testing.assert_array_equal(matrix[row], embed(face[None])[0])
-            assert bank.table["face_detection"][row].as_py() == pytest.approx(score)
+            crop, face = look(read_image(pictures.file(f"{row}.png"))) or pytest.fail("unseen")
+            np.testing.assert_array_equal(matrix[row], embed(crop[None])[0])
+            assert bank.table["face_detection"][row].as_py() == pytest.approx(face.score)
+            assert bank.table["face_sharpness"][row].as_py() == pytest.approx(quality.sharpness(crop))
+            assert bank.table["face_pose"][row].as_py() == pytest.approx(quality.pose(face.landmarks))
     assert sorted(file.name for file in tmp_path.glob("bank*")) == ["bank.parquet"]
+
+
+def test_agreement_is_over_the_whole_bank_not_over_a_part(pictures: Manifest, tmp_path: Path) -> None:
+    whole = teach(pictures, tmp_path / "whole.parquet", TEACHER, console=QUIET)
+    parts = teach(pictures, tmp_path / "parts.parquet", TEACHER, part=1, console=QUIET)
+    # Speakers 1, 3 and 4 have one picture of two that can be read.
+    known = [row in (0, 1, 4, 5) for row in range(10)]
+    assert [value is not None for value in whole.table["face_agreement"].to_pylist()] == known
+    assert parts.table["face_agreement"].equals(whole.table["face_agreement"])
 
 
 def test_a_run_killed_by_sigkill_continues_and_ends_the_same(pictures: Manifest, tmp_path: Path) -> None:
@@ -157,6 +171,7 @@ def test_the_default_teacher_tells_real_people_apart(
     assert bank.model == "sface" and bank.dimension == 128
     assert bank.table["problem"].null_count == 6
     assert all(value > 2 for value in bank.table["face_norm"].to_pylist())
+    assert all(value > 0.9 for value in bank.table["face_pose"].to_pylist())  # they pose for the camera
     unit = bank.matrix() / bank.table["face_norm"].to_numpy()[:, None]
     assert (unit @ unit.T)[~np.eye(6, dtype=bool)].max() < 0.6
 

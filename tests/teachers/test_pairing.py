@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vgsr.config import SIGNALS
 from vgsr.teachers import bank as banks
 from vgsr.teachers.pairing import PairingError, pair
 
@@ -18,7 +19,8 @@ def make(faces, vectors=None):
         for i, (speaker, session) in enumerate(faces)
     ]
     table = banks.pa.Table.from_pylist(rows)
-    return banks.build(table, vectors, model="m", digest="d", manifest_digest="x")
+    pose = np.linspace(0, 1, len(faces))
+    return banks.build(table, vectors, model="m", digest="d", manifest_digest="x", pose=pose)
 
 
 people = st.sampled_from("abc")
@@ -58,6 +60,9 @@ def test_shuffled_teaches_everyone_by_one_other(seed):
     assert sorted(taught) == list(range(6)) and all(i != t for i, t in enumerate(taught))
     for i, t in enumerate(taught):
         np.testing.assert_allclose(pairing.centres[i], pairing.matrix[t], atol=1e-6)
+    # The signals are those of the faces shown.
+    shown = [float(pairing.quality["face_pose"][rows[0]]) for rows in pairing.rows]
+    assert shown == pytest.approx([t / 5 for t in taught])
     again = pair(names, ["1"] * 6, names, bank, control="shuffled", seed=seed)
     assert [rows.tolist() for rows in again.rows] == [rows.tolist() for rows in pairing.rows]
 
@@ -68,7 +73,8 @@ def test_random_gives_each_speaker_one_fixed_direction():
     first, second, third = (pairing.matrix[rows[0]] for rows in pairing.rows)
     assert np.array_equal(first, third) and not np.array_equal(first, second)
     assert not any(np.allclose(first, face) for face in bank.matrix())
-    assert np.isnan(pairing.quality["face_norm"]).all()
+    assert set(pairing.quality) == {name for name in SIGNALS if name.startswith("face_")}
+    assert all(np.isnan(values).all() for values in pairing.quality.values())
 
 
 def test_average_is_the_unit_mean_of_the_sessions_faces():

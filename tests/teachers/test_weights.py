@@ -170,6 +170,7 @@ def test_the_real_entries_are_complete() -> None:
         assert len(entry.sha256) == 64 and int(entry.sha256, 16)
         assert entry.url.startswith("https://") and entry.url.endswith(entry.file)
         assert entry.member.endswith(entry.file) and entry.licence
+    assert len({entry.file for entry in weights.WEIGHTS}) == len(weights.WEIGHTS)
 
 
 def test_the_real_files_are_what_the_entries_say(sface: Path, yunet: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_signal_nobody_knows_is_refused(tiny_experiment, tiny, tmp_path):
     banks.write(tmp_path / "b.parquet", imported)
     with pytest.raises(ConfigError, match="face_norm"):
         check.check(tiny_experiment({"teacher.bank": str(tmp_path / "b.parquet")}))
-    check.check(tiny_experiment({"teacher.bank": str(tmp_path / "b.parquet"), "distill.quality.signals": []}))
+    check.check(tiny_experiment({"teacher.bank": str(tmp_path / "b.parquet"), "quality.signals": []}))
 
 
 def test_checking_reads_no_ray_and_no_mlflow(tiny_experiment, tmp_path):

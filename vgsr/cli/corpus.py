@@ -1,4 +1,4 @@
-"""Commands that make and look at what a training learns from: `prepare`, `teach`."""
+"""Commands that make and look at what a training learns from: `prepare`, `teach`, `quality`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,9 @@ def prepare(
     validation: Annotated[float | None, typer.Option(help="share of speakers held out for validation")] = None,
     test: Annotated[float | None, typer.Option(help="share of speakers held out for the test lists")] = None,
     seed: Annotated[int, typer.Option(help="decides the splits and trial lists")] = 0,
+    dnsmos: Annotated[
+        bool, typer.Option(help="rate the speech too (signal speech_dnsmos): about a second a clip")
+    ] = False,
 ) -> None:
     """Read a corpus in its published layout and write its manifest."""
     from vgsr import config, corpora
@@ -29,7 +32,14 @@ def prepare(
         )
     options = config.parse_overrides(place for place in places if "=" in place)
     report = corpora.prepare(
-        corpus, folders[0] if needed == 2 else None, folders[-1], validation=validation, test=test, seed=seed, **options
+        corpus,
+        folders[0] if needed == 2 else None,
+        folders[-1],
+        validation=validation,
+        test=test,
+        seed=seed,
+        dnsmos=dnsmos,
+        **options,
     )
     table = Table("split", "speakers", "utterances", "hours", "faces", title=f"{corpus} → {folders[-1]}")
     for count in report.counts:
@@ -95,6 +105,18 @@ def teach(
             f"{read.corpus}/{name}", eer, f"{len(scores.labels):,}", f"{scores.same_image:,}", f"{scores.no_face:,}"
         )
     console.print(table)
+
+
+@app.command()
+def quality(
+    manifest: Annotated[Path, typer.Argument(help="folder written by `vgsr prepare`")],
+    bank: Annotated[Path | None, typer.Option(help="teacher bank; default: the only one in MANIFEST/banks")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the contact sheets; default: MANIFEST/quality")] = None,
+) -> None:
+    """Show the quality signals: distributions, the best and worst utterances, contact sheets of faces."""
+    from vgsr.quality import show
+
+    show(manifest, bank, out, console)
 
 
 def _print_problems(problems: list[tuple[str, str]], shown: int = 20) -> None:

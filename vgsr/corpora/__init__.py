@@ -1,11 +1,12 @@
 """Corpora: a published layout in, a manifest out.
 
 Each corpus is one file with one registered reader; `prepare` is the way all of them go: headers, split by
-speaker, cut, SNR, trials, manifest.
+speaker, cut, speech quality, trials, manifest.
 """
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from vgsr.config import nearest
 from vgsr.corpora import avspeech, folder, ravdess, scan, synthetic
 from vgsr.corpora.registry import CORPORA, Corpus, CorpusError, find
 from vgsr.corpora.splits import check_shares, split_speakers
+from vgsr.data import dnsmos as listener
 from vgsr.data import manifest
 from vgsr.data.manifest import SPLITS, Manifest, Problem
-from vgsr.teachers import bank
+from vgsr.teachers import bank, weights
 
 __all__ = ["CORPORA", "Corpus", "CorpusError", "Report", "find", "prepare"]
 
@@ -55,13 +57,16 @@ def prepare(
     validation: float | None = None,
     test: float | None = None,
     seed: int = 0,
+    dnsmos: bool = False,
     **options: Any,
 ) -> Report:
     """Read corpus `name` under `root` and write its manifest to the folder `out`.
 
     validation and test are shares of the speakers (None: the corpus's own). A corpus with `needs_root`
-    False makes its recordings itself, under `out`; its `root` is None. Further options are the reader's
-    own. The result depends on the files and the seed only. Raises CorpusError, ManifestError.
+    False makes its recordings itself, under `out`; its `root` is None. `dnsmos` also rates every utterance
+    by DNSMOS, which takes about half a second of a core each, and whose last digits (hence the manifest's
+    digest) may differ between processors; apart from that the result depends on the files and the seed
+    only. Further options are the reader's own. Raises CorpusError, ManifestError, WeightError.
     """
     corpus = find(name)
     out = Path(out)
@@ -81,6 +86,7 @@ def prepare(
         if root is not None:
             raise CorpusError(f"corpus {name!r} is made, not read: give no root, only where it goes")
         layout = corpus.reader(out, seed=seed, **options)
+    rate = partial(listener.overall, listener.load(weights.locate(weights.DNSMOS))) if dnsmos else None
     utterances, problems = scan.headers(layout.root, layout.utterances)
     split = split_speakers(
         (u.speaker for u in utterances),
@@ -90,7 +96,7 @@ def prepare(
         test_first=layout.test_first,
     )
     placed = layout.cut([replace(u, split=split[u.speaker]) for u in utterances])
-    heard, inaudible = scan.signals(layout.root, placed)
+    heard, inaudible = scan.signals(layout.root, placed, rate)
     faces, invisible = scan.pictures(layout.root, layout.faces, {u.speaker for u in heard})
     lists = {key: rows for key, rows in layout.lists(heard, seed).items() if rows}
     problems = sorted({*layout.problems, *problems, *inaudible, *invisible}, key=lambda p: (p.uri, p.reason))

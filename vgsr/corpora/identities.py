@@ -3,8 +3,8 @@
 A person is `VOICED` independent standard normal latents, which set the voice. The face is a unit vector of
 three parts: one that is a fixed random map of the same latents (what face and voice share), one that is the
 person's alone (what no voice can tell), and noise anew for each picture.
-Pictures differ in quality: a poor one has more noise, a shorter vector, less sharpness and a lower detector
-score. All of this is our definition.
+Pictures differ in quality: a poor one has more noise, a shorter vector, less sharpness, a lower detector
+score and a face that is turned away. All of this is our definition.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ NOISE = 0.7  # median length of the noise in a picture, against a face of length
 
 @dataclass(frozen=True)
 class Picture:
-    """One face picture as a teacher sees it: embedding [64] float32, sharpness, detector score (0 to 1)."""
+    """One face picture as a teacher sees it: embedding [64] float32, sharpness, detector score and pose (0 to 1)."""
 
     embedding: np.ndarray
     sharpness: float
     detection: float
+    pose: float
 
 
 def voice_of(latent: np.ndarray) -> Voice:
@@ -67,4 +68,6 @@ def photograph(face: np.ndarray, rng: np.random.Generator) -> Picture:
     embedding = (seen / np.linalg.norm(seen) * norm).astype(np.float32)
     sharpness = 400 * clarity * np.exp(rng.normal(0, 0.35))
     detection = np.clip(0.55 + 0.45 * clarity + rng.normal(0, 0.03), 0.3, 1.0)
-    return Picture(embedding, float(sharpness), float(detection))
+    # From a stream of its own, so that the noise of the next pictures does not depend on this one's pose.
+    turned = 0.5 * noise * rng.spawn(1)[0].normal(1, 0.3)  # radians
+    return Picture(embedding, float(sharpness), float(detection), float(np.clip(np.cos(turned), 0.0, 1.0)))

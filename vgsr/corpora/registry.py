@@ -27,7 +27,8 @@ class CorpusError(Exception):
 class Utterance:
     """One row of the manifest; a reader fills the first four, `scan` and `prepare` the rest.
 
-    start and seconds are in s, sample_rate in Hz, speech_snr in dB (None where it cannot be known).
+    start and seconds are in s, sample_rate in Hz, speech_snr and speech_clipping in dB (see `vgsr.data.clipping`),
+    speech_dnsmos from 1 to 5; the last three are None where they are not known.
     """
 
     utterance_id: str
@@ -39,6 +40,8 @@ class Utterance:
     sample_rate: int = 0
     split: str = ""
     speech_snr: float | None = None
+    speech_clipping: float | None = None
+    speech_dnsmos: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The step every corpus shares: the files themselves are looked at.
 
-In: the utterances and faces a reader found. Out: those that can be used, with length, rate and SNR, and a
-`Problem` for each of the others. The files are read by a pool of threads, one a core; the results keep the
+In: the utterances and faces a reader found. Out: those that can be used, with length, rate and quality signals, and
+a `Problem` for each of the others. The files are read by a pool of threads, one a core; the results keep the
 order given.
 """
 
@@ -13,11 +13,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vgsr.corpora.registry import Face, Rows, Utterance
 from vgsr.data import audio
+from vgsr.data.clipping import headroom
 from vgsr.data.manifest import Problem
 from vgsr.data.snr import wada_snr
 
@@ -75,8 +77,13 @@ def headers(root: Path, utterances: Rows) -> tuple[list[Utterance], list[Problem
     return _sorted_out(map_with_progress(look, list(first.values()), "reading headers"), problems)
 
 
-def signals(root: Path, utterances: Rows) -> tuple[list[Utterance], list[Problem]]:
-    """Decode every utterance and measure its SNR; what cannot be decoded becomes a problem."""
+def signals(
+    root: Path, utterances: Rows, rate: Callable[[np.ndarray], float] | None = None
+) -> tuple[list[Utterance], list[Problem]]:
+    """Decode every utterance and measure its SNR and clipping; what cannot be decoded becomes a problem.
+
+    `rate` also rates each waveform [T] (16 kHz) as a listener would; without it `speech_dnsmos` stays None.
+    """
 
     def listen(utterance: Utterance) -> Utterance | Problem:
         try:
@@ -85,10 +92,14 @@ def signals(root: Path, utterances: Rows) -> tuple[list[Utterance], list[Problem
             return Problem(utterance.uri, error.reason)
         if not wave.any():
             return Problem(utterance.uri, "digital silence: every sample is 0")
-        snr = wada_snr(wave)
-        return replace(utterance, speech_snr=snr if isfinite(snr) else None)
+        return replace(
+            utterance,
+            speech_snr=_known(wada_snr(wave)),
+            speech_clipping=_known(headroom(wave)),
+            speech_dnsmos=_known(rate(wave)) if rate else None,
+        )
 
-    return _sorted_out(map_with_progress(listen, utterances, "measuring SNR"), [])
+    return _sorted_out(map_with_progress(listen, utterances, "measuring speech quality"), [])
 
 
 def pictures(root: Path, faces: Sequence[Face], speakers: Collection[str]) -> tuple[list[Face], list[Problem]]:
@@ -106,6 +117,10 @@ def pictures(root: Path, faces: Sequence[Face], speakers: Collection[str]) -> tu
         else:
             problems.append(Problem(face.uri, "empty file" if path.is_file() else "no such file"))
     return kept, problems
+
+
+def _known(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _sorted_out(

@@ -81,6 +81,7 @@ def teach(pictures: Mapping[str, Picture], sizes: str, made: Manifest) -> bank.B
         recipe=f"made up: {sizes}",
         sharpness=np.array([picture.sharpness for picture in seen]),
         detection=np.array([picture.detection for picture in seen]),
+        pose=np.array([picture.pose for picture in seen]),
     )
 
 

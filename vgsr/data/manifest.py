@@ -34,7 +34,9 @@ UTTERANCES = pa.schema(
         ("seconds", pa.float64()),
         ("sample_rate", pa.int32()),
         ("split", pa.string()),
-        ("speech_snr", pa.float32()),
+        ("speech_snr", pa.float32()),  # dB
+        ("speech_clipping", pa.float32()),  # headroom, dB
+        ("speech_dnsmos", pa.float32()),  # 1 to 5; null where it was not asked for
     ]
 )
 FACES = pa.schema([("face_id", pa.string()), ("speaker", pa.string()), ("session", pa.string()), ("uri", pa.string())])
@@ -42,6 +44,8 @@ TRIALS = pa.schema([("label", pa.int8()), ("enrol", pa.string()), ("test", pa.st
 PROBLEMS = pa.schema([("uri", pa.string()), ("reason", pa.string())])
 
 Trial = tuple[int, str, str]
+
+FORMAT = 2  # of the tables above
 
 
 class ManifestError(Exception):
@@ -121,7 +125,7 @@ def write(
             pq.write_table(table, staging / "trials" / f"{name}.parquet", compression="zstd")
         inside = root.is_relative_to(path)
         header = {
-            "format": 1,
+            "format": FORMAT,
             "corpus": corpus,
             "synthetic": synthetic,
             "root": os.path.relpath(root, path) if inside else str(root),
@@ -142,6 +146,11 @@ def read(path: str | Path) -> Manifest:
         raise ManifestError(f"{path}: not a manifest (no manifest.json in it); `vgsr prepare` writes one")
     try:
         header = json.loads(header_file.read_text())
+        if header["format"] != FORMAT:
+            raise ManifestError(
+                f"{path}: a manifest of format {header['format']}, written by another version of VGSR, which reads "
+                f"format {FORMAT}; prepare it again with `vgsr prepare`, then `vgsr teach`"
+            )
         trials = {file.stem: _load(file, TRIALS) for file in sorted((path / "trials").glob("*.parquet"))}
         return Manifest(
             path=path,

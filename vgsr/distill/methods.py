@@ -12,9 +12,9 @@ Two kinds of keyword-only arguments come from the objective, which keeps them fr
 
 What student and teacher are depends on the level (`INPUTS`); rows without a face are already left out.
 
-Default λ: the published one where its gradient on the embedding is between a tenth and all of the classification's,
-else about a quarter of that, in the first epochs of an ECAPA on 0.7 h of speech with faces of unit length. Margins worth
-searching run from 0 to about the median discrepancy there. Both are our measurement, and a start, not a law.
+Default λ: the published one where it fits, else one of which the gradient on the embedding is between a tenth and
+all of the classification's, in the first epochs of a small ECAPA on an hour of speech. Margins worth searching run
+from 0 to about the median discrepancy there. Both are our measurement, and a start, not a law.
 """
 
 import difflib

@@ -41,7 +41,7 @@ def rkd_distance(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     unit="smooth L1 of cosines of angles, a mean over third rows",
     paper="Park et al., 'Relational knowledge distillation', CVPR 2019 (RKD-A)",
     weight=50.0,
-    margin_range=(0.0, 0.006),
+    margin_range=(0.0, 0.02),
 )
 def rkd_angle(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """[i, j]: mean over k of smooth L1 between the cosines of the angle at row i between rows j and k.
@@ -57,7 +57,7 @@ def rkd_angle(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     unit="nats of one pair; falls with the batch size",
     paper="Passalis & Tefas, 'Learning deep representations with probabilistic knowledge transfer', ECCV 2018",
     weight=30000.0,
-    margin_range=(0.0, 4e-4),
+    margin_range=(0.0, 2e-4),
     self_pairs=True,
 )
 def pkt(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ def pkt(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     level="relation",
     unit="squared difference in a row of length 1; falls with the batch size",
     paper="Tung & Mori, 'Similarity-preserving knowledge distillation', ICCV 2019, eq. 1 to 4",
-    weight=3000.0,
-    margin_range=(0.0, 0.04),
+    weight=1000.0,
+    margin_range=(0.0, 0.01),
     self_pairs=True,
 )
 def sp(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -92,8 +92,8 @@ def sp(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     level="relation",
     unit="squared difference of kernel values",
     paper="Peng et al., 'Correlation congruence for knowledge distillation', ICCV 2019 (Gaussian kernel, order 2)",
-    weight=25.0,
-    margin_range=(0.0, 0.007),
+    weight=100.0,
+    margin_range=(0.0, 0.015),
 )
 def cc(student: Tensor, teacher: Tensor, labels: Tensor, gamma: float = 0.4) -> Tensor:
     """Squared difference of the two correlation matrices under exp(-gamma |a - b|²) of rows of length 1.

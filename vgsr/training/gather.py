@@ -5,6 +5,7 @@ backward sums what every worker sends back, so the result is the gradient of one
 for relations and contrasts too.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -30,3 +31,16 @@ class _Gather(torch.autograd.Function):
 def gather(rows: torch.Tensor, world: int) -> torch.Tensor:
     """`[B/world, …]` of this worker → `[B, …]` of all, in rank order; every worker must bring the same shape."""
     return rows if world == 1 else _Gather.apply(rows)
+
+
+def agree(parameters: Iterable[torch.nn.Parameter], world: int) -> None:
+    """Average gradients over the workers, for parameters outside DDP that every worker trains on the global batch.
+
+    Theirs are the same but for the order of sums on a GPU, and from such differences copies would drift apart.
+    """
+    if world == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= world

@@ -9,17 +9,21 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vgsr import students
-from vgsr.config import ConfigError, Experiment, override
+from vgsr.config import ConfigError, Distill, Experiment
 from vgsr.data import manifest as manifests
+from vgsr.data.augment import NoiseSource
 from vgsr.data.manifest import Manifest
 from vgsr.distill import methods
+from vgsr.distill.distillation import Distillation
 from vgsr.distill.margin import Margin
 from vgsr.distill.objective import Objective
 from vgsr.distill.quality import statistics
+from vgsr.evaluation import noisy
 from vgsr.students.heads import Heads
 from vgsr.teachers import bank as banks
 from vgsr.teachers.bank import Bank
 from vgsr.teachers.pairing import Pairing, pair
+from vgsr.training import signals
 from vgsr.training.crops import Crops
 from vgsr.training.frontend import BINS, Frontend
 from vgsr.training.session import Session
@@ -32,6 +36,7 @@ class Learner:
     manifest: Manifest
     speakers: list[str]
     crops: Crops
+    noise: NoiseSource | None  # of validation
     data_digest: str  # of the manifest and, with a teacher, of the bank
     coverage: float  # share of the training utterances that have a face; 0 without a teacher
     frontend: Frontend
@@ -54,10 +59,11 @@ class Learner:
 
 def resolve(experiment: Experiment) -> Experiment:
     """The experiment with every default filled in that depends on another choice: λ on the method."""
-    distill = experiment.distill
-    if distill.method == "none" or distill.weight is not None:
-        return experiment
-    return override(experiment, {"distill.weight": methods.find(distill.method).weight})
+    filled = [
+        one if one.weight is not None else one.model_copy(update={"weight": methods.find(one.method).weight})
+        for one in experiment.taught
+    ]
+    return experiment.model_copy(update={"distill": tuple(filled)}) if filled else experiment
 
 
 def data_digest(manifest: Manifest, bank: Bank | None) -> str:
@@ -70,7 +76,7 @@ def data_digest(manifest: Manifest, bank: Bank | None) -> str:
 
 def bank_of(experiment: Experiment) -> Bank | None:
     """The bank that teaches this experiment; None without distillation, whatever bank it names."""
-    if experiment.teacher.bank is None or experiment.distill.method == "none":
+    if experiment.teacher.bank is None or not experiment.taught:
         return None
     return banks.read(experiment.teacher.bank)
 
@@ -95,7 +101,6 @@ def build(experiment: Experiment, session: Session) -> Learner:
     if not len(utterances):
         raise ConfigError(f"corpus.manifest: {manifest.path} has no utterance in its split 'train'")
     speakers = sorted(set(utterances["speaker"].to_pylist()))
-    method = None if experiment.distill.method == "none" else methods.find(experiment.distill.method)
     bank = bank_of(experiment)
     pairing = pair_faces(experiment, utterances, speakers, bank) if bank else None
     crops = Crops(experiment, manifest, utterances, speakers, pairing)
@@ -107,13 +112,14 @@ def build(experiment: Experiment, session: Session) -> Learner:
         channels=experiment.student.channels,
         embedding=experiment.student.embedding,
     ).to(session.device)
-    projected = method is not None and method.needs_projector
+    projected = any(methods.find(one.method).needs_projector for one in experiment.taught)
     heads = Heads(
         experiment.student.embedding, len(speakers), experiment.classification.scale, dimension if projected else None
     ).to(session.device)
-    objective = _objective(experiment, method, crops, pairing).to(session.device)
+    objective = _objective(experiment, crops, pairing).to(session.device)
     decayed = [p for module in (student, heads) for p in module.parameters() if p.dim() > 1]
     free = [p for module in (student, heads) for p in module.parameters() if p.dim() <= 1]
+    free += list(objective.parameters())
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": experiment.train.weight_decay}, {"params": free, "weight_decay": 0.0}],
         lr=experiment.train.learning_rate,
@@ -122,6 +128,7 @@ def build(experiment: Experiment, session: Session) -> Learner:
         manifest=manifest,
         speakers=speakers,
         crops=crops,
+        noise=noisy.source(experiment),
         data_digest=data_digest(manifest, bank),
         coverage=pairing.coverage if pairing else 0.0,
         frontend=Frontend(experiment, crops.rirs).to(session.device),
@@ -138,21 +145,29 @@ def build(experiment: Experiment, session: Session) -> Learner:
     )
 
 
-def _objective(
-    experiment: Experiment, method: methods.Method | None, crops: Crops, pairing: Pairing | None
-) -> Objective:
-    distill, quality = experiment.distill, experiment.distill.quality
+def _objective(experiment: Experiment, crops: Crops, pairing: Pairing | None) -> Objective:
+    quality = experiment.quality
+    measured = crops.training_signals() if signals.measured(quality.signals) else None
     return Objective(
-        method=method,
-        options=distill.options,
-        weight=distill.weight or 0.0,
-        margin=Margin(kind=distill.margin.kind, value=distill.margin.value, unit=distill.margin.unit),
+        [_distillation(one, pairing) for one in experiment.taught] if pairing else [],
         apply_to=quality.apply_to,
-        statistics=statistics(crops.training_signals()) if quality.signals else None,
+        statistics=None if measured is None else statistics(measured),
+        student_norm="student_norm" in quality.signals,
         temperature=quality.temperature,
         floor=quality.floor,
         combine=quality.combine,
-        centres=torch.from_numpy(pairing.centres) if pairing else None,
+    )
+
+
+def _distillation(settings: Distill, pairing: Pairing) -> Distillation:
+    margin = settings.margin
+    return Distillation(
+        methods.find(settings.method),
+        dimension=pairing.matrix.shape[1],
+        weight=settings.weight,
+        options=settings.options,
+        margin=Margin(margin.kind, margin.value, margin.unit, margin.softness),
+        centres=torch.from_numpy(pairing.centres),
     )
 
 

@@ -16,11 +16,9 @@ from vgsr.data import batches
 from vgsr.distill.objective import Terms
 from vgsr.training import learner as parts
 from vgsr.training import rows, schedule, state
-from vgsr.training.gather import gather
+from vgsr.training.gather import agree, gather
 from vgsr.training.session import Row, Session
 from vgsr.training.validation import Validation, validate
-
-STEP_FIGURES = ("loss", "classification", "distillation", "discrepancy", "active", "mu", "weight_spread")
 
 
 def train(experiment: Experiment, session: Session, on_step: Callable[[int, int, int], None] | None = None) -> Row:
@@ -95,8 +93,8 @@ def _epoch(
             return None
         for name, value in {**figures, "unreadable": settings.batch - read}.items():
             position.sums[name] = position.sums.get(name, 0.0) + value
-        for name in STEP_FIGURES:
-            position.steps.setdefault(name, []).append(figures[name])
+        for name, value in figures.items():
+            position.steps.setdefault(name, []).append(value)
         position.batch += 1
         if on_step:
             on_step(epoch, position.batch, learner.batches)
@@ -141,12 +139,14 @@ def _step(
     )
     learner.optimiser.zero_grad(set_to_none=True)
     terms.loss.backward()
+    agree(learner.objective.parameters(), session.world)
     torch.nn.utils.clip_grad_norm_(learner.parameters, experiment.train.gradient_clip)
     learner.optimiser.step()
     right = (heads.logits.argmax(dim=1) == known["label"]).float().mean()
-    tensors = [*(getattr(terms, name).detach() for name in STEP_FIGURES), right]
-    values = torch.stack([tensor.float() for tensor in tensors]).tolist()  # at once: each would wait for the GPU
-    return dict(zip((*STEP_FIGURES, "accuracy"), values, strict=True)), len(embedding)
+    figures = {**terms.figures(), "accuracy": right}
+    # At once: each would wait for the GPU.
+    values = torch.stack([figure.float() for figure in figures.values()]).tolist()
+    return dict(zip(figures, values, strict=True)), len(embedding)
 
 
 def _set_schedules(experiment: Experiment, learner: parts.Learner, progress: float) -> None:
@@ -165,6 +165,13 @@ def _set_schedules(experiment: Experiment, learner: parts.Learner, progress: flo
     learner.aam_margin = schedule.ramp(
         progress, start=classes.margin_start, full=classes.margin_full, value=classes.margin
     )
+    for one, written in zip(learner.objective.distillations, experiment.taught, strict=True):
+        one.margin.value = schedule.margin(
+            progress,
+            schedule=written.margin.schedule,
+            value=written.margin.value,
+            epochs=written.margin.schedule_epochs or settings.epochs,
+        )
 
 
 def _validate(experiment: Experiment, session: Session, learner: parts.Learner) -> Validation:
@@ -173,6 +180,8 @@ def _validate(experiment: Experiment, session: Session, learner: parts.Learner) 
         learner.frontend.fbank,
         learner.manifest,
         experiment.evaluate.p_target,
+        noise=learner.noise,
+        snrs=experiment.evaluate.snr,
         rank=session.rank,
         world=session.world,
         device=session.device,

@@ -43,10 +43,7 @@ def close_epoch(
     means = {name: value / learner.batches for name, value in position.sums.items() if name != "unreadable"}
     position.epoch += 1
     name = checkpoint_name(position.epoch, 0)
-    figures = {
-        "val_eer": validation.result.eer,
-        **{f"val_min_dcf_{p:g}": value for p, value in validation.result.min_dcf.items()},
-    }
+    figures = validation.figures()
     if validation.result.eer < position.best.get("best_val_eer", math.inf):
         position.best, position.best_checkpoint = {f"best_{key}": value for key, value in figures.items()}, name
     row: Row = {
@@ -67,13 +64,22 @@ def close_epoch(
         **speed,
     }
     position.batch, position.sums, position.steps = 0, {}, {}
-    if learner.objective.method and learner.coverage and row["active"] == 0:
-        reach = f"mu {row['mu']:.4g}, {learner.objective.method.unit}"
-        log.warning("epoch %d: nothing lay outside the margin (%s): distillation is switched off", row["epoch"], reach)
+    for idle in _idle(learner, row):
+        log.warning("epoch %d: nothing lay outside the margin of %s: distillation is switched off", row["epoch"], idle)
     position.history.append(row)
     for earlier in position.history[:-STEPS_KEPT]:
         earlier.pop("steps", None)
     return row
+
+
+def _idle(learner: Learner, row: Row) -> list[str]:
+    """The distillations that nothing in the epoch lay outside the margin of, each with its reach."""
+    several, idle = len(learner.objective.distillations) > 1, []
+    for one in learner.objective.distillations if learner.coverage else ():
+        suffix = f"_{one.method.name}" if several else ""
+        if row[f"active{suffix}"] == 0:
+            idle.append(f"{one.method.name} (mu {row[f'mu{suffix}']:.4g}, {one.method.unit})")
+    return idle
 
 
 def diverged(position: state.Position) -> Row:

@@ -14,3 +14,15 @@ def ramp(progress: float, *, start: float, full: float, value: float) -> float:
     if progress >= full:
         return value
     return value * max(progress - start, 0.0) / (full - start)
+
+
+def margin(progress: float, *, schedule: str, value: float, epochs: float) -> float:
+    """The margin μ, or its level, over `epochs`: `constant`, `warmup` from 0 to `value`, `anneal` from `value` to 0.
+
+    Both are linear and stay at their end afterwards (our definition). A warm-up pulls hard at first and then lets go,
+    an annealed margin gives freedom first and tightens.
+    """
+    if schedule == "constant":
+        return value
+    risen = ramp(progress, start=0.0, full=epochs, value=value)
+    return risen if schedule == "warmup" else value - risen

@@ -1,0 +1,110 @@
+"""DDP truth: two workers with half a batch each are one worker with all of it, for every method.
+
+One worker takes 64 rows, two take 32 each; the same weights, the same steps. Student, heads and objective are the ones
+that train; the student has no batch normalisation, whose statistics are each worker's own.
+"""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vgsr.distill import METHODS, Distillation, Margin, Objective, find, statistics
+from vgsr.students.heads import Heads
+from vgsr.training.gather import agree, gather
+
+ROWS, FEATURES, WIDTH, TEACHER, SPEAKERS, STEPS = 64, 12, 16, 24, 20, 3
+COMBINATIONS = [(name,) for name in METHODS] + [("vid", "crd")]
+
+
+def batch(step: int) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(step)
+    return {
+        "features": torch.randn(ROWS, FEATURES, generator=g),
+        "label": torch.randint(SPEAKERS, (ROWS,), generator=g),
+        "teacher": nn.functional.normalize(torch.randn(ROWS, TEACHER, generator=g)),
+        "has_face": (torch.rand(ROWS, generator=g) < 0.8).long(),
+        "signals": torch.randn(ROWS, 2, generator=g),
+    }
+
+
+def parts(names: tuple[str, ...]) -> tuple[nn.Module, nn.Module, Objective]:
+    torch.manual_seed(0)
+    student = nn.Sequential(nn.Linear(FEATURES, 32), nn.Tanh(), nn.Linear(32, WIDTH))
+    projected = any(find(name).needs_projector for name in names)
+    heads = Heads(WIDTH, SPEAKERS, 32.0, TEACHER if projected else None)
+    centres = nn.functional.normalize(torch.randn(SPEAKERS, TEACHER))
+    distillations = [
+        Distillation(find(name), dimension=TEACHER, margin=Margin("softplus", 0.3, "quantile"), centres=centres)
+        for name in names
+    ]
+    known = statistics(torch.randn(100, 2))
+    return student, heads, Objective(distillations, apply_to="both", statistics=known, student_norm=True)
+
+
+def steps(names: tuple[str, ...], rank: int, world: int) -> list[dict[str, Tensor]]:
+    """Losses, gradients and the objective's state over some optimiser steps."""
+    student, heads, objective = parts(names)
+    own = [*student.parameters(), *heads.parameters(), *objective.parameters()]
+    optimiser = torch.optim.SGD(own, lr=0.01)
+    on_student, on_heads = (
+        (student, heads) if world == 1 else (DistributedDataParallel(student), DistributedDataParallel(heads))
+    )
+    share, seen = ROWS // world, []
+    for step in range(STEPS):
+        mine = {name: tensor[rank * share : (rank + 1) * share] for name, tensor in batch(step).items()}
+        embedding = gather(on_student(mine["features"]), world)
+        known = {name: gather(mine[name], world) for name in ("label", "teacher", "has_face", "signals")}
+        out = on_heads(embedding, known["label"], 0.1)
+        terms = objective(
+            class_losses=out.losses,
+            embedding=embedding,
+            projected=out.projected,
+            logits=out.logits,
+            teacher=known["teacher"],
+            has_face=known["has_face"].bool(),
+            labels=known["label"],
+            signals=known["signals"],
+        )
+        optimiser.zero_grad()
+        terms.loss.backward()
+        agree(objective.parameters(), world)
+        seen.append(
+            {
+                "loss": terms.loss.detach(),
+                "distillation": terms.distillation.detach(),
+                **{f"gradient {i}": p.grad.clone() for i, p in enumerate(own)},
+                **{f"state {name}": value.clone() for name, value in objective.state_dict().items()},
+            }
+        )
+        optimiser.step()
+    return seen
+
+
+def _worker(rank: int, port: int, place: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.save({" + ".join(names): steps(names, rank, 2) for names in COMBINATIONS}, f"{place}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_two_workers(tmp_path_factory, free_port):
+    place = tmp_path_factory.mktemp("workers")
+    mp.spawn(_worker, (free_port(), str(place)), nprocs=2)
+    return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("names", COMBINATIONS, ids=" + ".join)
+def test_two_workers_are_one(of_two_workers, names):
+    whole = steps(names, 0, 1)
+    assert all(figures["distillation"] > 0 for figures in whole)
+    for rank in range(2):
+        halves = of_two_workers[rank][" + ".join(names)]
+        for step, expected in enumerate(whole):
+            for what, value in expected.items():
+                scale = max(1.0, value.abs().max().item()) if value.numel() else 1.0
+                gap = (halves[step][what] - value).abs().max().item() if value.numel() else 0.0
+                assert gap <= 1e-5 * scale, f"rank {rank}, step {step}, {what}: {gap}"
