@@ -75,9 +75,24 @@ loop.train(config.load(sys.argv[1]), LocalSession(sys.argv[2]), on_step)
 """
 
 
-@pytest.mark.parametrize(("epoch", "batch", "within"), [(1, 2, 0), (2, 3, 2)])
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tiny_experiment, tmp_path, epoch, batch, within):
-    experiment = tiny_experiment({"train.epochs": 3, "train.checkpoint_batches": within})
+# Whatever an objective can keep from batch to batch: learned tensors, a queue, running statistics, a schedule.
+KEEPS = {
+    "distill": [
+        {
+            "method": "vid",
+            "margin": {"kind": "softplus", "value": 0.4, "unit": "quantile", "schedule": "anneal"},
+        },
+        {"method": "crd", "options": {"queue": 12}},
+    ],
+    "quality.signals": ["face_norm", "student_norm"],
+}
+
+
+@pytest.mark.parametrize(("epoch", "batch", "within", "more"), [(1, 2, 0, {}), (2, 3, 2, {}), (2, 3, 2, KEEPS)])
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tiny_experiment, tmp_path, epoch, batch, within, more
+):
+    experiment = tiny_experiment({"train.epochs": 3, "train.checkpoint_batches": within, **more})
     (tmp_path / "e.yaml").write_text(experiment.yaml())
     command = [sys.executable, "-c", KILLED, tmp_path / "e.yaml", tmp_path / "killed", str(epoch), str(batch)]
     killed = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
@@ -90,7 +105,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tiny_experim
     # The last finished epoch is reported again, with those before it, in case its first report was lost.
     assert [row["epoch"] for row in resumed if "val_eer" in row] == list(range(epoch, 4))
     assert [row["epoch"] for row in resumed[0]["history"]] == list(range(1, epoch))
-    for name in ("loss", "val_eer", "active", "best_val_eer"):
+    for name in ("loss", "val_eer", "active_vid" if more else "active", "best_val_eer"):
         assert resumed[-1][name] == whole[-1][name]
 
 
@@ -133,10 +148,10 @@ def _worker(rank, world, experiment, folder, port):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("method", ["cosine", "rkd_distance"])
+@pytest.mark.parametrize("method", ["cosine", "rkd_distance", "vid"])
 def test_two_workers_see_the_global_batches_of_one(tiny_experiment, tmp_path, method, free_port):
     """The same crops in the same order, weighed over the whole batch. Losses differ: normalisation layers see half a
-    batch each (that the gathered loss has exact gradients is tested in test_gather)."""
+    batch each (that the gathered loss has exact gradients is tested in test_ddp_truth)."""
     experiment = tiny_experiment({"train.epochs": 1, "distill.method": method, "train.workers": 2})
     for world in (1, 2):
         folder = tmp_path / str(world)
@@ -209,3 +224,23 @@ def test_a_margin_that_switches_distillation_off_is_told(tiny_experiment, tmp_pa
     (row,) = rows_of(tiny_experiment(changes), tmp_path)
     assert (row["active"] == 0 and row["distillation"] == 0) is warned
     assert any("switched off" in message for message in caplog.messages) is warned
+
+
+def test_a_margin_follows_its_schedule(tiny_experiment, tmp_path):
+    changes = {
+        "distill.margin.unit": "absolute",
+        "distill.margin.value": 0.6,
+        "distill.margin.schedule": "warmup",
+        "distill.margin.schedule_epochs": 1.5,
+        "train.epochs": 3,
+    }
+    rows = rows_of(tiny_experiment(changes), tmp_path)
+    mu = [value for row in rows for value in row["steps"]["mu"]]
+    assert mu == pytest.approx([0.6 * min(step / 3 / 1.5, 1.0) for step in range(9)])
+
+
+def test_several_methods_are_logged_each(tiny_experiment, tmp_path):
+    (row,) = rows_of(tiny_experiment({**KEEPS, "train.epochs": 1}), tmp_path)
+    assert {"active_vid", "mu_vid", "discrepancy_crd", "distillation"} <= row["steps"].keys()
+    assert row["loss"] == pytest.approx(row["classification"] + row["distillation"])
+    assert 0 < row["active_vid"] < 1 and row["weight_spread"] > 0
