@@ -14,6 +14,7 @@ control: what is gained from those is not knowledge of faces.
 
 from typing import Any
 
+import margin_search
 import optuna
 
 from vgsr.distill import METHODS, find
@@ -40,12 +41,7 @@ def space(trial: optuna.Trial, base: Base) -> dict[str, Any]:
 
 
 REFERENCES: dict[str, dict[str, Any]] = {
-    "no teacher": {"distill": {"method": "none"}},
-    "hard constraint": {
-        "distill.margin.kind": "hinge",
-        "distill.margin.unit": "absolute",
-        "distill.margin.value": 0.0,
-    },
+    **margin_search.REFERENCES,
     "shuffled faces": {"teacher.control": "shuffled"},
 }
 

@@ -119,7 +119,7 @@ class Bomb:
 def test_no_code_of_a_checkpoint_is_executed(checkpoint, tmp_path, tiny_experiment):
     copy = tmp_path / "run" / "checkpoints" / checkpoint.name
     shutil.copytree(checkpoint, copy)
-    torch.save({"format": 1, "bomb": Bomb()}, copy / "training.pt")
+    torch.save({"format": 2, "bomb": Bomb()}, copy / "training.pt")
     speaker.load(copy)  # does not even read it
     with pytest.raises(pickle.UnpicklingError):
         loop.train(speaker.load(checkpoint).experiment, LocalSession(tmp_path / "run"))

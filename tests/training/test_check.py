@@ -90,6 +90,13 @@ def test_a_signal_nobody_knows_is_refused(tiny_experiment, tiny, tmp_path):
     check.check(tiny_experiment({"teacher.bank": str(tmp_path / "b.parquet"), "quality.signals": []}))
 
 
+@pytest.mark.parametrize("changes", [{"distill": {"method": "none"}}, {"teacher.control": "random"}])
+def test_a_run_to_compare_with_keeps_its_signals_of_faces(tiny_experiment, changes):
+    check.check(tiny_experiment(changes))
+    with pytest.raises(ConfigError, match=r"speech_dnsmos.*--dnsmos"):
+        check.check(tiny_experiment({**changes, "quality.signals": ["speech_dnsmos"]}))
+
+
 def test_checking_reads_no_ray_and_no_mlflow(tiny_experiment, tmp_path):
     import subprocess
     import sys

@@ -174,9 +174,10 @@ def _teacher(experiment: Experiment, manifest: Manifest, taught: _Taught) -> lis
     bank, train = bank_of(experiment), manifest.split("train")
     pairing = pair_faces(experiment, train, sorted(set(train["speaker"].to_pylist())), bank) if bank else None
     taught.bank, taught.signals = bank, signals.known(train, pairing)
-    # Without a teacher the signals of the face are unknown, and neutral: a run to compare with keeps its settings.
+    # Without faces their signals are unknown, and neutral: a run to compare with keeps its settings.
+    faceless = bank is None or experiment.teacher.control == "random"
     for name in experiment.quality.signals:
-        if name not in taught.signals and (bank or not name.startswith("face_")):
+        if name not in taught.signals and not (faceless and name.startswith("face_")):
             hint = "; `vgsr prepare --dnsmos` measures it" if name == "speech_dnsmos" else ""
             raise ConfigError(
                 f"quality signal {name!r} is unknown, or the same, for every training sample{hint}; take it out "

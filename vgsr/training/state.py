@@ -21,7 +21,7 @@ from torch import nn
 import vgsr
 from vgsr.config import Experiment
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(Exception):
