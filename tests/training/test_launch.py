@@ -1,5 +1,6 @@
 """Ray Train: the same weights as the bare loop, also after the job was killed; two workers train one experiment."""
 
+import json
 import os
 import signal
 import subprocess
@@ -83,3 +84,54 @@ def test_two_workers_on_ray(tiny_experiment, tmp_path):
     file.write_text(tiny_experiment(SETTINGS).yaml())
     best = run(tmp_path / "two", file, "train.workers=2")
     assert state.header(last_of(best))["epoch"] == 3
+
+
+# Kills the worker of a run in its first epoch, and says how the run ended and how many groups of workers it had.
+LOSES_ITS_WORKER = """
+import json, os, signal, sys
+from ray.util.placement_group import placement_group_table
+from ray.util.state import list_actors
+from vgsr import config
+from vgsr.training import launch
+
+launch.connect()
+experiment, found, groups = config.load(sys.argv[1]), {}, 0
+for retries in (1, 0):
+    killed, epochs = [], []
+
+    def on_row(row):
+        epochs.append(row["epoch"])
+        if not killed:
+            (worker,) = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")])
+            killed.append(worker.pid)
+            os.kill(worker.pid, signal.SIGKILL)
+
+    try:
+        launch.fit(experiment, name=f"run{retries}", storage=sys.argv[2], on_row=on_row, retries=retries)
+        end = "finished"
+    except Exception as error:
+        end = type(error).__name__
+    found[retries] = (end, max(epochs), len(placement_group_table()) - groups)
+    groups = len(placement_group_table())
+print("found", json.dumps(found))
+"""
+
+
+@pytest.mark.timeout(900)
+def test_a_run_without_retries_never_starts_workers_again(tiny_experiment, tmp_path):
+    """Tune's trials: a controller that started workers while its trial was being stopped would leave them behind."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(tiny_experiment({**SETTINGS, "train.epochs": 40}).yaml())
+    done = subprocess.run(
+        [sys.executable, "-c", LOSES_ITS_WORKER, str(file), str(tmp_path / "storage")],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.split("found ")[1])
+    assert found["1"] == ["finished", 40, 2]
+    end, epochs, groups = found["0"]
+    assert end != "finished" and epochs < 40 and groups == 1

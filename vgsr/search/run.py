@@ -89,6 +89,7 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
                 name="tune",
                 storage_path=search.storage,
                 callbacks=[Bridge(search.search_id)],
+                failure_config=tune.FailureConfig(max_failures=launch.MAX_FAILURES),
                 verbose=0,
             ),
         )

@@ -33,7 +33,9 @@ def trial_function(search: Search) -> Callable[[dict[str, Any]], None]:
             figures = {name: row.get(name, 1.0) if row.get("diverged") else row[name] for name in metrics}
             tune.report({"epoch": row["epoch"], **figures, ROW: row})
 
-        launch.fit(experiment, name=name, storage=storage, on_row=on_row)
+        # Tune starts a failed trial again, not Ray Train. Where Tune stops a trial, the workers die a moment before
+        # their controller: one that may retry can start new ones then, in a placement group that nobody removes.
+        launch.fit(experiment, name=name, storage=storage, on_row=on_row, retries=0)
 
     return trial
 

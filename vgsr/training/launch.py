@@ -76,8 +76,9 @@ def fit(
     storage: str,
     on_row: Callable[[Row], None],
     on_step: OnStep | None = None,
+    retries: int = MAX_FAILURES,
 ) -> None:
-    """Train on Ray; returns when the run has ended, raises what it failed with.
+    """Train on Ray; returns when the run has ended, raises what it failed with once it has lost `retries` + 1 workers.
 
     `on_row` and `on_step` are called in this process and thread. An exception from them (Tune stops a trial this way)
     ends the call; the workers end with the process that owns them.
@@ -97,7 +98,7 @@ def fit(
         run_config=RunConfig(
             name=name,
             storage_path=storage,
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            failure_config=FailureConfig(max_failures=retries),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute="selection", checkpoint_score_order="min"
             ),
