@@ -27,7 +27,7 @@ def columns(runs: Sequence[TrackedRun], p_target: float, noisy: bool) -> list[Co
         Column("method", _joined("method"), number=False, always=False),
         Column("margin", _of_each(_margin)),
         Column("kind", _joined("margin.kind"), number=False, always=False),
-        Column("λ", _of_each(lambda one: f"{float(one['weight']):.2f}")),
+        Column("λ", _of_each(lambda one: f"{float(one['weight']):.3g}")),
         Column("quality", _quality, number=False, always=False),
         Column("EER %", _percent(METRIC)),
         *[Column("noisy EER %", _percent(NOISY_METRIC))][: int(noisy)],
@@ -66,7 +66,7 @@ def _joined(key: str) -> Callable[[TrackedRun], str]:
 
 
 def _margin(one: Mapping[str, str]) -> str:
-    return f"{'q ' if one['margin.unit'] == 'quantile' else ''}{float(one['margin.value']):.3f}"
+    return f"{'q ' if one['margin.unit'] == 'quantile' else ''}{float(one['margin.value']):.3g}"
 
 
 def _active(run: TrackedRun) -> str:
