@@ -12,9 +12,10 @@ import pytest
 import soundfile
 import torch
 import torch.multiprocessing as mp
+from rich.console import Console
 from safetensors.torch import load_file
 
-from vgsr.training import loop, state
+from vgsr.training import local, loop, state
 from vgsr.training.rows import Diverged, best_checkpoint
 from vgsr.training.session import LocalSession
 
@@ -244,3 +245,13 @@ def test_several_methods_are_logged_each(tiny_experiment, tmp_path):
     assert {"active_vid", "mu_vid", "discrepancy_crd", "distillation"} <= row["steps"].keys()
     assert row["loss"] == pytest.approx(row["classification"] + row["distillation"])
     assert 0 < row["active_vid"] < 1 and row["weight_spread"] > 0
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"distill": {"method": "none"}}, 0), ({}, 1), (KEEPS, 2)])
+def test_a_persons_line_of_an_epoch_names_the_active_share_of_each_method(tiny_experiment, tmp_path, changes, said):
+    with (tmp_path / "said.txt").open("w") as file:
+        local.train(
+            tiny_experiment({**changes, "train.epochs": 1}), tmp_path / "run", "cpu", Console(file=file, width=300)
+        )
+    (line,) = [line for line in (tmp_path / "said.txt").read_text().splitlines() if "validation EER" in line]
+    assert line.partition("accuracy")[0].count("%") == said and ("distil" in line) == bool(said)

@@ -50,11 +50,12 @@ class EpochProgress:
         if row.get("diverged"):
             self._console.print(f"epoch {row['epoch']}: the loss is no longer finite; stopped", style="red")
             return
+        active = [f"{100 * share:.0f} %" for name, share in row.items() if name.split("_")[0] == "active"]
         parts = [
             f"epoch {row['epoch']}/{self._epochs}",
             f"loss {row['loss']:.3f}",
             f"class {row['classification']:.3f}",
-            f"distil {row['distillation']:.3f} (active {100 * row['active']:.0f} %)",
+            *[f"distil {row['distillation']:.3f} (active {' + '.join(active)})"][: len(active)],
             f"accuracy {100 * row['accuracy']:.1f} %",
             f"validation EER {100 * row['val_eer']:.2f} % (best {100 * row['best_val_eer']:.2f} %)",
             f"{row['utterances_per_second']:.0f} utt/s",
