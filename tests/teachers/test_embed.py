@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vgsr.teachers import detect, embed
+from vgsr.teachers import align, detect, embed
 from vgsr.teachers.extract import read_image
 
 FACES = np.random.default_rng(0).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
@@ -25,7 +25,7 @@ PLANES = FACES.astype(np.float64).mean(axis=(1, 2))
 def test_umeyama_finds_a_known_similarity(angle: float, scale: float, shift: tuple[float, float], seed: int) -> None:
     points = np.random.default_rng(seed).normal(0, 50, (5, 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    found = embed.umeyama(points, scale * points @ turn.T + shift)
+    found = align.umeyama(points, scale * points @ turn.T + shift)
     np.testing.assert_allclose(found, np.column_stack([scale * turn, shift]), atol=1e-6 * max(scale * 50, 500))
 
 
@@ -38,12 +38,12 @@ def test_umeyama_is_the_least_squares_similarity(seed: int) -> None:
     one, zero = np.ones(5), np.zeros(5)
     rows = np.concatenate([np.column_stack([x, -y, one, zero]), np.column_stack([y, x, zero, one])])
     a, b, right, down = np.linalg.lstsq(rows, target.T.ravel(), rcond=None)[0]
-    np.testing.assert_allclose(embed.umeyama(source, target), [[a, -b, right], [b, a, down]], atol=1e-6)
+    np.testing.assert_allclose(align.umeyama(source, target), [[a, -b, right], [b, a, down]], atol=1e-6)
 
 
 def test_a_face_in_the_template_is_cut_unchanged() -> None:
     image = np.pad(FACES[0], ((7, 9), (3, 5), (0, 0)))
-    np.testing.assert_array_equal(embed.align(image, embed.TEMPLATE + np.array([3, 7])), FACES[0])
+    np.testing.assert_array_equal(align.align(image, align.TEMPLATE + np.array([3, 7])), FACES[0])
 
 
 @pytest.mark.parametrize(("batch", "stubborn"), [(None, False), (1, False), (1, True)])
@@ -89,7 +89,7 @@ def test_sface_agrees_with_opencv_s_own_recogniser(sface: Path, yunet: Path, sha
         image = read_image(file)
         face = detect.find(detector, image)
         assert face is not None
-        crops.append(embed.align(image, face.landmarks))
+        crops.append(align.align(image, face.landmarks))
         row = np.concatenate([face.box, face.landmarks.ravel(), [face.score]]).astype(np.float32)[None]
         aligned = np.asarray(theirs.alignCrop(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), row))
         assert np.abs(aligned[..., ::-1].astype(int) - crops[-1]).mean() < 0.05

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgsr.teachers import quality
-from vgsr.teachers.embed import TEMPLATE
+from vgsr.teachers.align import TEMPLATE
 from vgsr.teachers.quality import FRONTAL_NOSE, NOSE, NOSE_HEIGHT
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vgsr.teachers import detect, embed
+from vgsr.teachers import detect
+from vgsr.teachers.align import align
 
 SIDE = 144  # pixels of a tile
 GAP = 8
@@ -27,7 +28,7 @@ class Strip:
 def tile(image: np.ndarray, detector: detect.Detector) -> np.ndarray:
     """The aligned face of `image` [H, W, 3] as the teacher sees it, or the whole image where no face is found."""
     face = detect.find(detector, image)
-    seen = image if face is None else embed.align(image, face.landmarks)
+    seen = image if face is None else align(image, face.landmarks)
     scale = SIDE / max(seen.shape[:2])
     width, height = (max(1, round(scale * side)) for side in (seen.shape[1], seen.shape[0]))
     small = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,22 +1,17 @@
 """Face embedding: aligned faces in, one raw (not normalised) embedding a face out.
 
 Any ONNX network in the manner of ArcFace works (112x112 aligned colour faces to a vector); `Feed` says how it
-wants its pixels. Alignment is a similarity transform of five landmarks onto ArcFace's template.
+wants its pixels. Aligned faces come from `align`.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 
-SIZE = 112
-TEMPLATE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-"""Where the five landmarks lie in an aligned 112x112 face (Deng et al., "ArcFace", CVPR 2019), in pixels."""
+from vgsr.teachers.align import SIZE
 
 
 class ModelError(Exception):
@@ -61,27 +56,6 @@ class FaceModel:
     feed: Feed
     batch: int
     session: onnxruntime.InferenceSession
-
-
-def umeyama(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The similarity [2, 3] (rotation, one scale, shift; no mirror) that best maps source [n, 2] onto target.
-
-    Least squares in closed form: Umeyama, IEEE TPAMI 13(4), 1991, equations 39-43.
-    """
-    centre, goal = source.mean(axis=0), target.mean(axis=0)
-    covariance = (target - goal).T @ (source - centre) / len(source)
-    u, spread, v = np.linalg.svd(covariance)
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v)) or 1.0])
-    rotation = (u * signs) @ v
-    variance = np.square(source - centre).sum() / len(source)
-    scale = (spread * signs).sum() / variance
-    return np.column_stack([scale * rotation, goal - scale * rotation @ centre])
-
-
-def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Cut the face with `landmarks` [5, 2] out of `image` [H, W, 3] as [112, 112, 3], black outside it."""
-    matrix = umeyama(np.asarray(landmarks, dtype=np.float64), TEMPLATE)
-    return np.asarray(cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR))
 
 
 def load(path: str | Path, feed: Feed, *, name: str | None = None, batch: int = 16) -> FaceModel:

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from vgsr.data.manifest import Manifest
 from vgsr.teachers import bank as banks
 from vgsr.teachers import detect, embed, quality, weights
+from vgsr.teachers.align import align
 from vgsr.teachers.bank import Bank, BankError
 from vgsr.teachers.detect import Face
 
@@ -70,7 +71,7 @@ def load_teacher(
 
     def look(image: np.ndarray) -> tuple[np.ndarray, Face] | None:
         face = detect.find(detector, image)
-        return None if face is None else (embed.align(image, face.landmarks), face)
+        return None if face is None else (align(image, face.landmarks), face)
 
     found = {"detector": weights.YUNET.sha256, "padding": padding, "threshold": detector.threshold}
     return Teacher(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from vgsr.teachers.embed import TEMPLATE
+from vgsr.teachers.align import TEMPLATE
 
 NOSE = 2  # of the five landmarks; the other four lie nearly in one plane
 FRONTAL_NOSE = np.array([56.0, 75.5])
