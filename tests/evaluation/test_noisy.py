@@ -16,6 +16,8 @@ from vgsr.data.audio import RATE, AudioError
 from vgsr.data.augment import NoiseSource
 from vgsr.data.features import Fbank
 from vgsr.evaluation import embedding, noisy
+from vgsr.training import check, learner
+from vgsr.training.session import LocalSession
 
 CPU = torch.device("cpu")
 
@@ -97,15 +99,19 @@ def test_a_recording_that_trains_and_evaluates_is_refused_whatever_its_name(tiny
     training.mkdir()
     other = 0.1 * np.random.default_rng(9).standard_normal(6 * RATE)  # as many bytes as long.wav, other ones
     soundfile.write(training / "long.wav", other, RATE, "FLOAT")
-    changes = {"evaluate.noise": str(folder), "augment.noise": str(training)}
-    assert len(noisy.source(tiny_experiment(changes)).files) == 3
+    assert len(noisy.source(str(folder), NoiseSource.of(training)).files) == 3
     (training / "deep").mkdir()
     shutil.copy(folder / "gaps.wav", training / "deep" / "renamed.wav")
     with pytest.raises(ConfigError, match=r"gaps\.wav.*renamed\.wav"):
-        noisy.source(tiny_experiment(changes))
+        noisy.source(str(folder), NoiseSource.of(training))
     with pytest.raises(ConfigError, match=r"evaluate\.noise"):
-        noisy.source(tiny_experiment({"evaluate.noise": str(folder), "augment.noise": str(folder)}))
+        noisy.source(str(folder), NoiseSource.of(folder))
+    both = tiny_experiment({"evaluate.noise": str(folder), "augment.noise": str(training)})
+    with pytest.raises(ConfigError, match=r"gaps\.wav.*renamed\.wav"):
+        check.check(both)
+    with pytest.raises(ConfigError, match=r"gaps\.wav.*renamed\.wav"):
+        learner.build(both, LocalSession(tmp_path / "run"))
 
 
-def test_without_a_folder_there_is_no_noise(tiny_experiment):
-    assert noisy.source(tiny_experiment()) is None
+def test_without_a_folder_there_is_no_noise():
+    assert noisy.source(None, None) is None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vgsr.config import ConfigError, Experiment
+from vgsr.config import ConfigError
 from vgsr.data.audio import AudioError
 from vgsr.data.augment import SILENT, NoiseSource, add_noise
 from vgsr.evaluation.embedding import Disturb
@@ -21,16 +21,15 @@ PURPOSE = "noisy validation"  # part of every draw: no other draw of ours has it
 DRAWS = 100  # parts of recordings that are looked at for one that is not silent
 
 
-def source(experiment: Experiment) -> NoiseSource | None:
-    """The recordings of `evaluate.noise`; None where it is not set.
+def source(folder: str | None, training: NoiseSource | None) -> NoiseSource | None:
+    """The recordings of `folder` (`evaluate.noise`); None where it is not set.
 
-    ConfigError when one of them is among those of `augment.noise`, AudioError when there is none.
+    ConfigError when one of them is among those of `training`, AudioError when there is none.
     """
-    if experiment.evaluate.noise is None:
+    if folder is None:
         return None
-    noise = NoiseSource.of(experiment.evaluate.noise)
-    if experiment.augment.noise is not None:
-        training = NoiseSource.of(experiment.augment.noise)
+    noise = NoiseSource.of(folder)
+    if training is not None:
         refuse_overlap((file.path for file in noise.files), (file.path for file in training.files))
     return noise
 

@@ -22,7 +22,7 @@ from vgsr.teachers.pairing import PairingError
 from vgsr.teachers.scores import trial_scores
 from vgsr.training import signals
 from vgsr.training.frontend import BINS
-from vgsr.training.learner import bank_of, data_digest, pair_faces
+from vgsr.training.learner import bank_of, data_digest, pair_faces, resolve
 from vgsr.training.validation import LIST, test_lists
 
 # Recordings that are looked at, spread evenly over the training set.
@@ -63,26 +63,27 @@ def check(experiment: Experiment) -> Findings:
     lines = attempt("corpus", lambda: _corpus(experiment, manifest))
     lines += attempt("student", lambda: _student(experiment))
     lines += attempt("distill", lambda: _method(experiment))
-    lines += attempt("augment", lambda: _augment(experiment))
-    lines += attempt("evaluate", lambda: _evaluate(experiment, manifest))
-    taught = _Taught()
-    lines += attempt("teacher", lambda: _teacher(experiment, manifest, taught))
+    found = _Found()
+    lines += attempt("augment", lambda: _augment(experiment, found))
+    lines += attempt("evaluate", lambda: _evaluate(experiment, manifest, found))
+    lines += attempt("teacher", lambda: _teacher(experiment, manifest, found))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return Findings(
         tuple(lines),
         manifest.digest,
-        data_digest(manifest, taught.bank),
+        data_digest(manifest, found.bank),
         manifest.synthetic,
-        taught.eer,
-        taught.signals,
+        found.eer,
+        found.signals,
     )
 
 
 @dataclass
-class _Taught:
-    """What checking the teacher finds besides its lines."""
+class _Found:
+    """What the checks find besides their lines."""
 
+    noise: augment.NoiseSource | None = None  # of training
     bank: Bank | None = None
     eer: float | None = None
     signals: tuple[str, ...] = ()
@@ -129,12 +130,12 @@ def _student(experiment: Experiment) -> list[str]:
 
 def _method(experiment: Experiment) -> list[str]:
     lines = []
-    for one in experiment.taught:
+    for one in resolve(experiment).taught:
         method, margin = methods.find(one.method), one.margin
         methods.check_options(method, one.options)
         scheduled = "" if margin.schedule == "constant" else f", {margin.schedule}"
         lines.append(
-            f"distillation {method.name} ({method.unit}), λ {method.weight if one.weight is None else one.weight:g}, "
+            f"distillation {method.name} ({method.unit}), λ {one.weight:g}, "
             f"{margin.kind} margin {margin.value:g} ({margin.unit}{scheduled})"
         )
     quality = experiment.quality
@@ -143,10 +144,10 @@ def _method(experiment: Experiment) -> list[str]:
     return lines or ["no distillation"]
 
 
-def _augment(experiment: Experiment) -> list[str]:
+def _augment(experiment: Experiment, found: _Found) -> list[str]:
     lines = []
     if experiment.augment.noise:
-        noise = augment.NoiseSource.of(experiment.augment.noise)
+        noise = found.noise = augment.NoiseSource.of(experiment.augment.noise)
         lines.append(f"noise: {len(noise.files)} recordings, {len(noise.problems)} left out")
     if experiment.augment.rirs:
         rirs = augment.RirBank.of(experiment.augment.rirs)
@@ -154,14 +155,14 @@ def _augment(experiment: Experiment) -> list[str]:
     return lines
 
 
-def _evaluate(experiment: Experiment, manifest: Manifest) -> list[str]:
+def _evaluate(experiment: Experiment, manifest: Manifest, found: _Found) -> list[str]:
     settings = experiment.evaluate
     counts = []
     for tested in [manifests.read(path) for path in settings.manifests] or [manifest]:
         for name in test_lists(tested, settings.trials):
             counts.append(f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)")
     lines = [f"test lists: {', '.join(counts) or 'none'}"]
-    noise = noisy.source(experiment)
+    noise = noisy.source(settings.noise, found.noise)
     if noise:
         lines.append(
             f"noise of validation: {len(noise.files)} recordings, {len(noise.problems)} left out; a validation takes "
@@ -170,18 +171,18 @@ def _evaluate(experiment: Experiment, manifest: Manifest) -> list[str]:
     return lines
 
 
-def _teacher(experiment: Experiment, manifest: Manifest, taught: _Taught) -> list[str]:
+def _teacher(experiment: Experiment, manifest: Manifest, found: _Found) -> list[str]:
     bank, train = bank_of(experiment), manifest.split("train")
     pairing = pair_faces(experiment, train, sorted(set(train["speaker"].to_pylist())), bank) if bank else None
-    taught.bank, taught.signals = bank, signals.known(train, pairing)
+    found.bank, found.signals = bank, signals.known(train, pairing)
     # Without faces their signals are unknown, and neutral: a run to compare with keeps its settings.
     faceless = bank is None or experiment.teacher.control == "random"
     for name in experiment.quality.signals:
-        if name not in taught.signals and not (faceless and name.startswith("face_")):
+        if name not in found.signals and not (faceless and name.startswith("face_")):
             hint = "; `vgsr prepare --dnsmos` measures it" if name == "speech_dnsmos" else ""
             raise ConfigError(
                 f"quality signal {name!r} is unknown, or the same, for every training sample{hint}; take it out "
-                f"(known are: {', '.join(taught.signals)})"
+                f"(known are: {', '.join(found.signals)})"
             )
     if bank is None or pairing is None:
         return []
@@ -194,5 +195,5 @@ def _teacher(experiment: Experiment, manifest: Manifest, taught: _Taught) -> lis
     left = f"{scores.same_image:,} trials of one and the same image and {scores.no_face:,} without a face left out"
     if len(set(scores.labels.tolist())) < 2:
         return [*lines, f"teacher's EER on validation: cannot be told ({left})"]
-    taught.eer = metrics.eer(scores.scores, scores.labels).value
-    return [*lines, f"teacher's EER on validation: {100 * taught.eer:.2f} % ({len(scores.labels):,} trials; {left})"]
+    found.eer = metrics.eer(scores.scores, scores.labels).value
+    return [*lines, f"teacher's EER on validation: {100 * found.eer:.2f} % ({len(scores.labels):,} trials; {left})"]

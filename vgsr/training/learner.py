@@ -128,7 +128,7 @@ def build(experiment: Experiment, session: Session) -> Learner:
         manifest=manifest,
         speakers=speakers,
         crops=crops,
-        noise=noisy.source(experiment),
+        noise=noisy.source(experiment.evaluate.noise, crops.noise),
         data_digest=data_digest(manifest, bank),
         coverage=pairing.coverage if pairing else 0.0,
         frontend=Frontend(experiment, crops.rirs).to(session.device),
