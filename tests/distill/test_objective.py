@@ -301,13 +301,14 @@ def test_resumed_objective_continues_bit_for_bit(name: str) -> None:
 OPTIONS = {"crd": {"queue": 10}}
 
 
-def test_a_queue_holds_the_newest_rows_of_earlier_batches() -> None:
+@pytest.mark.parametrize(("level", "student"), [("embedding", "projected"), ("relation", "embedding")])
+def test_a_queue_holds_the_newest_rows_of_earlier_batches(level: str, student: str) -> None:
     seen: list[Past] = []
 
-    @method("past", level="embedding", unit="u", paper="our definition", weight=1.0, margin_range=(0.0, 1.0), queue=10)
+    @method("past", level=level, unit="u", paper="our definition", weight=1.0, margin_range=(0.0, 1.0), queue=10)
     def with_past(student: Tensor, teacher: Tensor, labels: Tensor, *, past: Past) -> Tensor:
         seen.append(past)
-        return (student - teacher).abs().mean(dim=1)
+        return student.abs().mean(dim=1)
 
     try:
         whole = Objective([distillation("past")])
@@ -318,13 +319,11 @@ def test_a_queue_holds_the_newest_rows_of_earlier_batches() -> None:
         whole(**batches[1])
     finally:
         del METHODS["past"]
-    rows = [
-        {key: data[key][data["has_face"]].detach() for key in ("projected", "teacher", "labels")} for data in batches
-    ]
+    rows = [{key: data[key][data["has_face"]].detach() for key in (student, "teacher", "labels")} for data in batches]
     assert [len(past.labels) for past in seen] == [0, 6, 10, 10, 10]
     for step in (1, 2, 3):
         newest = [rows[i] for i in reversed(range(step))]
-        for key, found in zip(("projected", "teacher", "labels"), vars(seen[step]).values(), strict=True):
+        for key, found in zip((student, "teacher", "labels"), vars(seen[step]).values(), strict=True):
             assert torch.equal(found, torch.cat([one[key] for one in newest])[:10])
     assert torch.equal(seen[3].labels, seen[4].labels)  # evaluation remembers nothing
     assert not seen[2].student.requires_grad

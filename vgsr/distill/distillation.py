@@ -16,6 +16,7 @@ from vgsr.distill.methods import Method, Past, check_options
 
 # Least rows that a level can say something about; fewer give an exact 0.
 NEEDED = {"relation": 2}
+PAST = ("past_student", "past_teacher", "past_labels")  # buffers of a method with a queue
 
 
 class ObjectiveError(Exception):
@@ -85,9 +86,8 @@ class Distillation(nn.Module):
             raise ObjectiveError(f"method {method.name!r}: its queue is a number of rows, 1 or more, not {rows:g}")
         self.queue = int(rows)
         if self.queue:
-            self.register_buffer("past_student", torch.zeros(0, dimension))
-            self.register_buffer("past_teacher", torch.zeros(0, dimension))
-            self.register_buffer("past_labels", torch.zeros(0, dtype=torch.int64))
+            for name in PAST:  # the first batch says how wide they are
+                self.register_buffer(name, torch.zeros(0))
 
     def forward(self, faces: Faces) -> Taught:
         """The losses of the rows that have a face."""
@@ -99,8 +99,7 @@ class Distillation(nn.Module):
         d = self._discrepancies(s, t, faces.labels)
         mask = self._mask(d)
         margined: Margined = self.margin(d, mask)
-        counted = d.detach() if mask is None else d.detach()[mask]
-        return Taught(_over_pairs(margined.value, mask), counted.mean(), margined.active, margined.mu)
+        return Taught(_over_pairs(margined.value, mask), margined.before, margined.active, margined.mu)
 
     def extra_repr(self) -> str:
         return f"{self.weight:g} · {self.method.name}"
@@ -121,6 +120,8 @@ class Distillation(nn.Module):
         """D, [F] or [F, P]."""
         given: dict[str, Any] = {name: tensor.to(s) for name, tensor in self.learned.items()}
         if self.queue:
+            if not len(self.past_labels):
+                self.past_student, self.past_teacher, self.past_labels = s[:0].detach(), t[:0].detach(), labels[:0]
             given["past"] = Past(self.past_student.to(s), self.past_teacher.to(t), self.past_labels)
         d = self.method.function(s, t, labels, **self.options, **given)
         if d.dim() not in (1, 2) or len(d) != len(s):
@@ -145,7 +146,7 @@ class Distillation(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: object) -> None:
         if self.queue:  # as many rows as were remembered
-            for name in ("past_student", "past_teacher", "past_labels"):
+            for name in PAST:
                 saved = state_dict.get(prefix + name, getattr(self, name))
                 setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)

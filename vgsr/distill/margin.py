@@ -42,6 +42,7 @@ class Margined:
     """Discrepancies after a margin."""
 
     value: Tensor  # same shape as the discrepancies; 0 where masked
+    before: Tensor  # scalar: mean of the counted elements before the margin; NaN of none
     active: Tensor  # scalar in [0, 1]: share of the counted elements outside the margin
     mu: Tensor  # scalar: the margin that was applied, in the method's unit
 
@@ -65,14 +66,15 @@ class Margin(nn.Module):
         """Apply the margin to d (any shape). Elements where `mask` (bool, same shape) is False take no part: their
         value is 0, and neither statistics nor active share count them."""
         counted = d.detach() if mask is None else d.detach()[mask]
+        before = counted.mean()
         mu = d.new_tensor(self.value) if self.quantile is None else self.quantile(_quantile(counted, self.value))
         if self.mean is None:
             value = hinge(d, mu)
         else:
-            width = self.softness * self.mean(counted.mean())
+            width = self.softness * self.mean(before)
             value = softplus(d, mu, width.clamp_min(1e-12))
         active = (counted > mu).sum() / max(counted.numel(), 1)
-        return Margined(value if mask is None else value.where(mask, 0), active, mu)
+        return Margined(value if mask is None else value.where(mask, 0), before, active, mu)
 
     def extra_repr(self) -> str:
         return f"{self.kind}, {self.value:g} {self.unit}"

@@ -21,6 +21,11 @@ from vgsr.distill.running import Running
 APPLY_TO = ("distillation", "classification", "both")
 
 
+def figure_names(figure: str, methods: Sequence[str]) -> list[str]:
+    """What a figure is called in logs for each of `methods`: `active`, and of several methods `active_METHOD`."""
+    return [figure] if len(methods) == 1 else [f"{figure}_{method}" for method in methods]
+
+
 @dataclass(frozen=True)
 class Terms:
     """The loss of a batch and its parts, all scalars."""
@@ -32,12 +37,12 @@ class Terms:
     taught: dict[str, Taught]  # by method
 
     def figures(self) -> dict[str, Tensor]:
-        """What to log, detached: the parts, and `discrepancy`, `active`, `mu` (of several methods `active_METHOD`)."""
-        parts = {name: getattr(self, name) for name in ("loss", "classification", "distillation", "weight_spread")}
-        for method, taught in self.taught.items():
-            suffix = f"_{method}" if len(self.taught) > 1 else ""
-            parts |= {f"{name}{suffix}": getattr(taught, name) for name in ("discrepancy", "active", "mu")}
-        return {name: value.detach() for name, value in parts.items()}
+        """What to log, detached: the parts, and by `figure_names` each method's `discrepancy`, `active` and `mu`."""
+        figures = {name: getattr(self, name) for name in ("loss", "classification", "distillation", "weight_spread")}
+        for figure in ("discrepancy", "active", "mu"):
+            values = [getattr(taught, figure) for taught in self.taught.values()]
+            figures |= zip(figure_names(figure, list(self.taught)), values, strict=True)
+        return {name: value.detach() for name, value in figures.items()}
 
 
 class Objective(nn.Module):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vgsr.distill.objective import figure_names
 from vgsr.search.plan import METRIC, NOISY_METRIC
 from vgsr.tracking import TrackedRun, marked
 
@@ -30,7 +31,7 @@ def columns(runs: Sequence[TrackedRun], p_target: float, noisy: bool) -> list[Co
         Column("λ", _of_each(lambda one: f"{float(one['weight']):.3g}")),
         Column("quality", _quality, number=False, always=False),
         Column("EER %", _percent(METRIC)),
-        *[Column("noisy EER %", _percent(NOISY_METRIC))][: int(noisy)],
+        *([Column("noisy EER %", _percent(NOISY_METRIC))] if noisy else []),
         Column(f"minDCF({p_target:g})", _figure(f"best_val_min_dcf_{p_target:g}", "{:.3f}")),
         Column("active %", _active),
         Column("epochs", lambda run: f"{int(run.figures.get('epoch', 0))}"),
@@ -70,8 +71,7 @@ def _margin(one: Mapping[str, str]) -> str:
 
 
 def _active(run: TrackedRun) -> str:
-    taught = distillations(run)
-    keys = ["active"] if len(taught) == 1 else [f"active_{one['method']}" for one in taught]
+    keys = figure_names("active", [one["method"] for one in distillations(run)])
     return " + ".join(f"{100 * run.figures[key]:.0f}" for key in keys if key in run.figures) or NOTHING
 
 

@@ -30,7 +30,7 @@ def trial_function(search: Search) -> Callable[[dict[str, Any]], None]:
         def on_row(row: dict[str, Any]) -> None:
             # What Tune prunes and searches by, and the loop's row as it is, apart from what Tune adds. A run that
             # diverged in its first epoch has no figures: all of them are EERs, and 1 is the worst.
-            figures = {name: row.get(name, 1.0) if row.get("diverged") else row[name] for name in metrics}
+            figures = {metric: row.get(metric, 1.0) if row.get("diverged") else row[metric] for metric in metrics}
             tune.report({"epoch": row["epoch"], **figures, ROW: row})
 
         # Tune starts a failed trial again, not Ray Train. Where Tune stops a trial, the workers die a moment before

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vgsr.config import Experiment
+from vgsr.distill.objective import figure_names
 from vgsr.training import loop, rows
 from vgsr.training.session import LocalSession, Row
 
@@ -22,6 +23,7 @@ class EpochProgress:
 
     def __init__(self, experiment: Experiment, console: Console) -> None:
         self._console, self._epochs = console, experiment.train.epochs
+        self._active = figure_names("active", [one.method for one in experiment.taught])
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
         )
@@ -50,16 +52,16 @@ class EpochProgress:
         if row.get("diverged"):
             self._console.print(f"epoch {row['epoch']}: the loss is no longer finite; stopped", style="red")
             return
-        active = [f"{100 * share:.0f} %" for name, share in row.items() if name.split("_")[0] == "active"]
+        active = " + ".join(f"{100 * row[name]:.0f} %" for name in self._active)
         parts = [
             f"epoch {row['epoch']}/{self._epochs}",
             f"loss {row['loss']:.3f}",
             f"class {row['classification']:.3f}",
-            *[f"distil {row['distillation']:.3f} (active {' + '.join(active)})"][: len(active)],
+            f"distil {row['distillation']:.3f} (active {active})" if active else "",
             f"accuracy {100 * row['accuracy']:.1f} %",
             f"validation EER {100 * row['val_eer']:.2f} % (best {100 * row['best_val_eer']:.2f} %)",
             f"{row['utterances_per_second']:.0f} utt/s",
         ]
         if row["unreadable"]:
             parts.append(f"[red]{row['unreadable']:.0f} unreadable crops left out[/red]")
-        self._console.print("   ".join(parts), soft_wrap=True, highlight=False)
+        self._console.print("   ".join(filter(None, parts)), soft_wrap=True, highlight=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vgsr.config import Experiment
+from vgsr.distill.objective import figure_names
 from vgsr.training import state
 from vgsr.training.learner import Learner
 from vgsr.training.session import Row, checkpoint_name
@@ -74,12 +75,13 @@ def close_epoch(
 
 def _idle(learner: Learner, row: Row) -> list[str]:
     """The distillations that nothing in the epoch lay outside the margin of, each with its reach."""
-    several, idle = len(learner.objective.distillations) > 1, []
-    for one in learner.objective.distillations if learner.coverage else ():
-        suffix = f"_{one.method.name}" if several else ""
-        if row[f"active{suffix}"] == 0:
-            idle.append(f"{one.method.name} (mu {row[f'mu{suffix}']:.4g}, {one.method.unit})")
-    return idle
+    taught = learner.objective.distillations if learner.coverage else ()
+    names = [one.method.name for one in taught]
+    return [
+        f"{one.method.name} (mu {row[mu]:.4g}, {one.method.unit})"
+        for one, active, mu in zip(taught, figure_names("active", names), figure_names("mu", names), strict=True)
+        if row[active] == 0
+    ]
 
 
 def diverged(position: state.Position) -> Row:
