@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,21 +13,17 @@ from torch import Tensor
 
 from vgsr.distill import (
     METHODS,
-    Distillation,
     Margin,
     MethodError,
     Objective,
     ObjectiveError,
-    Past,
     Statistics,
     find,
     statistics,
     weights,
 )
-from vgsr.distill.methods import method
 
-B, SPEAKERS, WIDTH, TEACHER = 8, 5, 6, 4
-NAN = float("nan")
+B = 8  # rows of `batch`
 METHOD_NAMES = tuple(METHODS)  # before a test adds its own
 MARGINS = [
     *itertools.product(("hinge", "softplus"), ("absolute",), (0.0, 0.05)),
@@ -36,58 +33,20 @@ COMBINE, APPLY_TO, NORM = ("product", "mean"), ("distillation", "classification"
 WEIGHTINGS = [None, *itertools.product(COMBINE, APPLY_TO, NORM)]
 
 
-def batch(*, seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    """A batch with leaves that require gradients; rows 2 and 5 have no face and a NaN teacher row."""
-    g = torch.Generator().manual_seed(seed)
-    tensors = {
-        "class_losses": torch.rand(B, generator=g, dtype=dtype),
-        "embedding": torch.randn(B, WIDTH, generator=g, dtype=dtype),
-        "projected": torch.randn(B, TEACHER, generator=g, dtype=dtype),
-        "logits": 4 * torch.randn(B, SPEAKERS, generator=g, dtype=dtype),
-    }
-    for tensor in tensors.values():
-        tensor.requires_grad_()
-    teacher = torch.randn(B, TEACHER, generator=g, dtype=dtype)
-    has_face = torch.ones(B, dtype=torch.bool)
-    has_face[[2, 5]] = False
-    teacher[~has_face] = NAN
-    signals = torch.randn(B, 2, generator=g, dtype=dtype)
-    signals[1, 0] = signals[2, 1] = NAN
-    labels = torch.tensor([0, 1, 2, 0, 3, 4, 1, 0])
-    return {**tensors, "teacher": teacher, "has_face": has_face, "labels": labels, "signals": signals}
-
-
-CENTRES = torch.randn(SPEAKERS, TEACHER, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-SIGNAL_STATISTICS = statistics(torch.randn(50, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64))
-
-
-def distillation(name: str, **settings: Any) -> Distillation:
-    return Distillation(find(name), dimension=TEACHER, **{"weight": 1.0, "centres": CENTRES, **settings})
-
-
-def objective(name: str, margin: Margin | None = None, weight: float = 1.0, **quality: Any) -> Objective:
-    return Objective([distillation(name, margin=margin, weight=weight)], **quality)
-
-
-def given(name: str, rows: int) -> dict[str, Tensor | Past]:
-    """The keyword-only arguments of a method in its first batch."""
-    chosen = METHODS[name]
-    values: dict[str, Tensor | Past] = {key: start(TEACHER).double() for key, start in chosen.learned.items()}
-    if chosen.queue:
-        nothing = torch.zeros(0, TEACHER, dtype=torch.float64)
-        values["past"] = Past(nothing, nothing, torch.zeros(0, dtype=torch.int64))
-    return values
-
-
-def expected_discrepancies(name: str, data: dict[str, Tensor]) -> Tensor:
+@pytest.fixture
+def expected_discrepancies(call, centres) -> Callable[[str, dict[str, Tensor]], Tensor]:
     """D of the rows with a face, from the method's own function (itself tested against a loop)."""
-    face = data["has_face"]
-    s, t = data[own_leaf(name)][face], data["teacher"][face]
-    if METHODS[name].level in ("logit", "classifier"):
-        t = 32 * F.cosine_similarity(t[:, None], CENTRES[None], dim=-1)
-    if METHODS[name].level == "classifier":
-        s = 32 * F.cosine_similarity(s[:, None], CENTRES[None], dim=-1)
-    return METHODS[name].function(s, t, data["labels"][face], **given(name, len(s)))
+
+    def expected(name: str, data: dict[str, Tensor]) -> Tensor:
+        face = data["has_face"]
+        s, t = data[own_leaf(name)][face], data["teacher"][face]
+        if METHODS[name].level in ("logit", "classifier"):
+            t = 32 * F.cosine_similarity(t[:, None], centres[None], dim=-1)
+        if METHODS[name].level == "classifier":
+            s = 32 * F.cosine_similarity(s[:, None], centres[None], dim=-1)
+        return call(name, s, t, data["labels"][face])
+
+    return expected
 
 
 def own_leaf(name: str) -> str:
@@ -110,10 +69,18 @@ def after(kind: str, x: float, mu: float, width: float) -> float:
 @pytest.mark.parametrize(("kind", "unit", "value"), MARGINS)
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_any_method_with_any_margin_and_any_weighting(
-    name: str, kind: str, unit: str, value: float, weighting: tuple[str, str, bool] | None
+    name: str,
+    kind: str,
+    unit: str,
+    value: float,
+    weighting: tuple[str, str, bool] | None,
+    batch,
+    objective,
+    signal_statistics,
+    expected_discrepancies,
 ) -> None:
     combine, apply_to, norm = weighting or ("product", "distillation", False)
-    known = SIGNAL_STATISTICS if weighting else None
+    known = signal_statistics if weighting else None
     whole = objective(
         name,
         Margin(kind, value, unit),
@@ -171,7 +138,7 @@ def test_any_method_with_any_margin_and_any_weighting(
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_inside_the_margin_the_student_is_free(name: str) -> None:
+def test_inside_the_margin_the_student_is_free(name: str, batch, objective) -> None:
     data = batch()
     terms = objective(name, Margin(value=1e6))(**data)
     terms.loss.backward()
@@ -183,11 +150,13 @@ def test_inside_the_margin_the_student_is_free(name: str) -> None:
     ("name", "faces"),
     [(name, 0) for name in METHOD_NAMES] + [(n, 1) for n in METHOD_NAMES if METHODS[n].level == "relation"],
 )
-def test_too_few_faces_give_an_exact_zero_that_keeps_the_graph(name: str, faces: int) -> None:
+def test_too_few_faces_give_an_exact_zero_that_keeps_the_graph(
+    name: str, faces: int, batch, objective, signal_statistics
+) -> None:
     data = batch()
     data["has_face"] = torch.arange(B) < faces
     margin = Margin("softplus", 0.5, "quantile")
-    terms = objective(name, margin, statistics=SIGNAL_STATISTICS, apply_to="both")(**data)
+    terms = objective(name, margin, statistics=signal_statistics, apply_to="both")(**data)
     assert terms.distillation == 0 and terms.distillation.requires_grad
     assert all(value.isfinite() for value in terms.figures().values())
     assert torch.equal(terms.loss, terms.classification)
@@ -197,10 +166,10 @@ def test_too_few_faces_give_an_exact_zero_that_keeps_the_graph(name: str, faces:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_rows_without_a_face_change_nothing(name: str) -> None:
+def test_rows_without_a_face_change_nothing(name: str, batch, objective, signal_statistics) -> None:
     data = batch()
     face = data["has_face"]
-    settings = {"margin": Margin(value=0.01), "statistics": SIGNAL_STATISTICS}
+    settings = {"margin": Margin(value=0.01), "statistics": signal_statistics}
     whole = objective(name, **settings)(**data).figures()
     only = objective(name, **settings)(**{key: value[face] for key, value in data.items()}).figures()
     for figure in ("distillation", "discrepancy", "active", "mu", "weight_spread"):
@@ -209,7 +178,7 @@ def test_rows_without_a_face_change_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 @pytest.mark.parametrize("apply_to", ["distillation", "classification", "both"])
-def test_weights_of_one_are_no_weights(name: str, apply_to: str) -> None:
+def test_weights_of_one_are_no_weights(name: str, apply_to: str, batch, objective) -> None:
     flat = statistics(torch.full((5, 2), 0.3, dtype=torch.float64))
     data = batch()
     one = objective(name, apply_to=apply_to, statistics=flat)(**data)
@@ -217,19 +186,21 @@ def test_weights_of_one_are_no_weights(name: str, apply_to: str) -> None:
     assert torch.equal(one.loss, none.loss) and one.weight_spread == 0
 
 
-def test_without_a_method_there_is_only_classification() -> None:
+def test_without_a_method_there_is_only_classification(batch, signal_statistics) -> None:
     data = batch()
     data["projected"] = None
     terms = Objective([])(**data)
     assert torch.equal(terms.loss, data["class_losses"].mean())
     assert terms.distillation == terms.weight_spread == 0 and not terms.taught
-    weighed = Objective([], statistics=SIGNAL_STATISTICS, apply_to="both")(**data)
-    expected = (weights(data["signals"], SIGNAL_STATISTICS) * data["class_losses"]).mean()
+    weighed = Objective([], statistics=signal_statistics, apply_to="both")(**data)
+    expected = (weights(data["signals"], signal_statistics) * data["class_losses"]).mean()
     assert torch.allclose(weighed.loss, expected) and weighed.weight_spread > 0
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_margin_zero_is_lambda_times_the_mean_of_the_method(name: str) -> None:
+def test_margin_zero_is_lambda_times_the_mean_of_the_method(
+    name: str, batch, objective, expected_discrepancies
+) -> None:
     data = batch()
     terms = objective(name, weight=find(name).weight)(**data)
     d = expected_discrepancies(name, data)
@@ -241,7 +212,7 @@ def test_margin_zero_is_lambda_times_the_mean_of_the_method(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_half_precision_is_computed_in_float32(name: str) -> None:
+def test_half_precision_is_computed_in_float32(name: str, batch, objective, expected_discrepancies) -> None:
     low = {k: v.detach().to(torch.bfloat16) if v.is_floating_point() else v for k, v in batch().items()}
     high = {k: v.double() if v.is_floating_point() else v for k, v in low.items()}
     with torch.autocast("cpu", torch.bfloat16):
@@ -252,17 +223,17 @@ def test_half_precision_is_computed_in_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_inputs_of_other_precision_follow_the_student(name: str) -> None:
+def test_inputs_of_other_precision_follow_the_student(name: str, batch, objective, signal_statistics) -> None:
     data = batch(dtype=torch.float32)
     data["teacher"], data["signals"] = data["teacher"].double(), data["signals"].double()
-    terms = objective(name, statistics=SIGNAL_STATISTICS, student_norm=True)(**data)
+    terms = objective(name, statistics=signal_statistics, student_norm=True)(**data)
     assert terms.loss.dtype == torch.float32
     terms.loss.backward()
 
 
-def test_gradient_of_the_whole() -> None:
+def test_gradient_of_the_whole(batch, objective, signal_statistics) -> None:
     data = batch(seed=3)
-    whole = objective("centres", Margin(value=0.02), statistics=SIGNAL_STATISTICS, apply_to="both")
+    whole = objective("centres", Margin(value=0.02), statistics=signal_statistics, apply_to="both")
 
     def loss(class_losses: Tensor, projected: Tensor) -> Tensor:
         return whole(**{**data, "class_losses": class_losses, "projected": projected}).loss
@@ -270,21 +241,11 @@ def test_gradient_of_the_whole() -> None:
     assert torch.autograd.gradcheck(loss, (data["class_losses"], data["projected"]))
 
 
-def test_options_reach_the_method() -> None:
-    data = batch()
-    terms = Objective([distillation("kd", options={"temperature": 2.0})])(**data)
-    face = data["has_face"]
-    teacher = 32 * F.cosine_similarity(data["teacher"][face][:, None], CENTRES[None], dim=-1)
-    log_s, p_t = F.log_softmax(data["logits"][face] / 2, 1), F.softmax(teacher / 2, 1)
-    expected = 4 * F.kl_div(log_s, p_t, reduction="batchmean")
-    assert terms.distillation.item() == pytest.approx(expected.item(), abs=1e-12)
-
-
 @pytest.mark.parametrize("name", ["angle", "vid", "crd"])
-def test_resumed_objective_continues_bit_for_bit(name: str) -> None:
+def test_resumed_objective_continues_bit_for_bit(name: str, batch, distillation, signal_statistics) -> None:
     def fresh() -> Objective:
         distilled = distillation(name, margin=Margin("softplus", 0.3, "quantile"), options=OPTIONS.get(name))
-        return Objective([distilled], statistics=SIGNAL_STATISTICS, student_norm=True)
+        return Objective([distilled], statistics=signal_statistics, student_norm=True)
 
     batches = [batch(seed=seed) for seed in range(6)]
     whole, second = fresh(), fresh()
@@ -301,37 +262,9 @@ def test_resumed_objective_continues_bit_for_bit(name: str) -> None:
 OPTIONS = {"crd": {"queue": 10}}
 
 
-@pytest.mark.parametrize(("level", "student"), [("embedding", "projected"), ("relation", "embedding")])
-def test_a_queue_holds_the_newest_rows_of_earlier_batches(level: str, student: str) -> None:
-    seen: list[Past] = []
-
-    @method("past", level=level, unit="u", paper="our definition", weight=1.0, margin_range=(0.0, 1.0), queue=10)
-    def with_past(student: Tensor, teacher: Tensor, labels: Tensor, *, past: Past) -> Tensor:
-        seen.append(past)
-        return student.abs().mean(dim=1)
-
-    try:
-        whole = Objective([distillation("past")])
-        batches = [batch(seed=seed) for seed in range(3)]
-        for data in batches:
-            whole(**data).loss.backward()
-        whole.eval()(**batches[0])
-        whole(**batches[1])
-    finally:
-        del METHODS["past"]
-    rows = [{key: data[key][data["has_face"]].detach() for key in (student, "teacher", "labels")} for data in batches]
-    assert [len(past.labels) for past in seen] == [0, 6, 10, 10, 10]
-    for step in (1, 2, 3):
-        newest = [rows[i] for i in reversed(range(step))]
-        for key, found in zip((student, "teacher", "labels"), vars(seen[step]).values(), strict=True):
-            assert torch.equal(found, torch.cat([one[key] for one in newest])[:10])
-    assert torch.equal(seen[3].labels, seen[4].labels)  # evaluation remembers nothing
-    assert not seen[2].student.requires_grad
-
-
-def test_two_methods_add_up() -> None:
+def test_two_methods_add_up(batch, distillation, objective, signal_statistics) -> None:
     data = batch()
-    settings: dict[str, Any] = {"statistics": SIGNAL_STATISTICS, "apply_to": "both"}
+    settings: dict[str, Any] = {"statistics": signal_statistics, "apply_to": "both"}
     both = Objective(
         [distillation("cosine", margin=Margin(value=0.2), weight=0.5), distillation("rkd_distance", weight=3.0)],
         **settings,
@@ -348,17 +281,7 @@ def test_two_methods_add_up() -> None:
     assert data["projected"].grad.abs().sum() > 0 and data["embedding"].grad.abs().sum() > 0
 
 
-def test_learned_tensors_are_parameters_that_learn() -> None:
-    whole = objective("vid")
-    parameters = dict(whole.named_parameters())
-    assert len(parameters) == len(METHODS["vid"].learned) == 1
-    whole(**batch()).loss.backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in parameters.values())
-    assert all(name in whole.state_dict() for name in parameters)
-    assert not list(objective("cosine").parameters())
-
-
-def test_the_students_norm_is_judged_by_its_running_statistics() -> None:
+def test_the_students_norm_is_judged_by_its_running_statistics(batch) -> None:
     whole = Objective([], student_norm=True, apply_to="classification")
     data = batch()
     for scale in (1.0, 3.0):
@@ -375,48 +298,7 @@ def test_the_students_norm_is_judged_by_its_running_statistics() -> None:
     assert terms.classification.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_a_method_costs_one_function() -> None:
-    @method("l4", level="embedding", unit="u⁴", paper="our definition", weight=2.0, margin_range=(0.0, 1.0))
-    def l4(student: Tensor, teacher: Tensor, labels: Tensor, power: float = 4.0) -> Tensor:
-        return (student - teacher).abs().pow(power).mean(dim=1)
-
-    try:
-        data = batch()
-        face = data["has_face"]
-        terms = Objective([distillation("l4", options={"power": 3.0}, margin=Margin(value=0.5))])(**data)
-        d = (data["projected"] - data["teacher"]).abs().pow(3).mean(dim=1)[face]
-        assert terms.distillation.item() == pytest.approx((d - 0.5).relu().mean().item(), abs=1e-12)
-    finally:
-        del METHODS["l4"]
-
-
-def test_a_relation_never_sees_a_single_row() -> None:
-    @method("pairs", level="relation", unit="u", paper="our definition", weight=1.0, margin_range=(0.0, 1.0))
-    def pairs(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        assert len(student) > 1
-        return (student @ student.T - teacher @ teacher.T).square()
-
-    try:
-        data = batch()
-        assert objective("pairs")(**{**data, "has_face": torch.arange(B) < 1}).distillation == 0
-        assert objective("pairs")(**{**data, "has_face": torch.arange(B) < 2}).distillation > 0
-    finally:
-        del METHODS["pairs"]
-
-
-def test_a_reduced_method_is_refused() -> None:
-    @method("reduced", level="embedding", unit="u", paper="our definition", weight=1.0, margin_range=(0.0, 1.0))
-    def reduced(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        return (student - teacher).mean()
-
-    try:
-        with pytest.raises(ObjectiveError, match=r"'reduced'.*\[6\] or \[6, P\]"):
-            objective("reduced")(**batch())
-    finally:
-        del METHODS["reduced"]
-
-
-def test_settings_that_do_not_fit_are_refused() -> None:
+def test_settings_that_do_not_fit_are_refused(batch, distillation, objective) -> None:
     with pytest.raises(ObjectiveError, match="centres"):
         distillation("kd", centres=None)
     with pytest.raises(ObjectiveError, match="apply_to"):
