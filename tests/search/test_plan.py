@@ -90,6 +90,20 @@ def test_a_trial_is_the_experiment_with_its_overrides(file):
     assert search.title({"face_norm": False, "quality.signals": []}) == "all off"
 
 
+def test_references_run_once_with_each_seed(file):
+    plan = Plan("test-comparison", None, {"no teacher": {"distill": {"method": "none"}}, "as it is": {}})
+    search = parse(plan, [file, "seeds=3", "seed=5"])
+    assert search.size == 6
+    titles = [search.title(chosen) for chosen in search.references]
+    assert titles == [f"{arm}, seed {seed}" for seed in (5, 6, 7) for arm in ("no teacher", "as it is")]
+    assert [search.experiment_of(chosen).seed for chosen in search.references] == [5, 5, 6, 6, 7, 7]
+    once = parse(plan, [file])
+    assert [once.title(chosen) for chosen in once.references] == ["no teacher", "as it is"]
+    with pytest.raises(ConfigError, match="searches nothing"):
+        parse(plan, [file, "trials=4"])
+    assert parse(PLAN, [file, "seeds=2", "trials=3"]).size == 3 + 2 * len(PLAN.references)
+
+
 def test_a_control_says_so_in_its_name(file):
     chosen = {"margin": 0.25, "distill.margin.value": 0.25}
     shuffled = {REFERENCE: "shuffled faces", "teacher.control": "shuffled"}

@@ -4,11 +4,11 @@ Each command reads its arguments, calls one room, and prints a table or a line. 
 `vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.
 """
 
-from vgsr.cli import corpus, models, training
+from vgsr.cli import corpus, evaluation, models, tracked, training
 from vgsr.cli.app import app, console
 from vgsr.mistakes import told
 
-__all__ = ["app", "corpus", "main", "models", "training"]
+__all__ = ["app", "corpus", "evaluation", "main", "models", "tracked", "training"]
 
 
 def main() -> None:

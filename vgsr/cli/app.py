@@ -1,7 +1,10 @@
-"""What every command shares: the application they register on, and the console they print to."""
+"""What every command shares: the application they register on, the console they print to, a bar for long work."""
+
+from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 app = typer.Typer(
     help="Vision-guided speaker recognition: a face teacher, a speech student, and their laboratory.",
@@ -10,3 +13,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+
+
+def progress_bar() -> Progress:
+    """A bar that tells how many of how many are done, and how long the rest will take."""
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=console)

@@ -22,7 +22,9 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
         with console.status(Text(f"testing {run.name}")):
             model = speaker.load(run.tags["vgsr.checkpoint"])
             results = [
-                result for manifest in tested for result in model.evaluate(manifest, settings.trials, settings.p_target)
+                result
+                for manifest in tested
+                for result in speaker.evaluate(model, manifest, settings.trials, settings.p_target)
             ]
         for result in results:
             name = result.protocol.trials.replace("/", "_")

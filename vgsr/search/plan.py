@@ -49,11 +49,12 @@ Space = Callable[[optuna.Trial, Base], Overrides]
 class Plan:
     """A page of `sweeps/`: `space(trial, base)` chooses overrides of the experiment; `references` run to the end.
 
-    metrics: figures of a run's rows that are all to be small; several give a Pareto front.
+    Without a space nothing is searched: the references are compared. metrics: figures of a run's rows that are all
+    to be small; several give a Pareto front.
     """
 
     name: str
-    space: Space
+    space: Space | None
     references: Mapping[str, Overrides]
     metrics: tuple[str, ...] = (METRIC,)
 
@@ -63,6 +64,7 @@ class Settings(Part):
 
     experiment: str | None = None  # YAML file; none = the demo
     trials: Count = 6  # searched configurations, references not counted
+    seeds: Count = 1  # how often each reference runs: with the experiment's seed, the next one, …
     concurrent: int = Field(0, ge=0)  # trials at once; 0 = as many as the cluster holds now
     grace: Count = 5  # epochs before a trial may be pruned
     reduction: int = Field(2, ge=2)  # one of so many trials goes on at each rung
@@ -84,6 +86,21 @@ class Search:
         """The experiment that trials are changes of."""
         return self.base.experiment
 
+    @property
+    def references(self) -> list[dict[str, Any]]:
+        """The configurations of the reference trials, seed by seed."""
+        seeds = range(self.experiment.seed, self.experiment.seed + self.settings.seeds)
+        return [
+            {REFERENCE: name, **overrides, **({"seed": seed} if len(seeds) > 1 else {})}
+            for seed in seeds
+            for name, overrides in self.plan.references.items()
+        ]
+
+    @property
+    def size(self) -> int:
+        """How many trials it is: the references and the searched ones."""
+        return len(self.references) + (self.settings.trials if self.plan.space else 0)
+
     def experiment_of(self, chosen: Overrides) -> Experiment:
         """The experiment of one trial's configuration."""
         return _experiment(self.base, chosen)
@@ -91,7 +108,10 @@ class Search:
     def title(self, chosen: Overrides) -> str:
         """How a trial is called in tables and in MLflow. A control says so at its end."""
         own = {key: value for key, value in chosen.items() if key not in config.overrides_in(chosen)}
-        said = str(chosen[REFERENCE]) if REFERENCE in chosen else " ".join(filter(None, map(_said, own, own.values())))
+        if REFERENCE in chosen:
+            said = chosen[REFERENCE] + (f", seed {chosen['seed']}" if "seed" in chosen else "")
+        else:
+            said = " ".join(filter(None, map(_said, own, own.values())))
         return tracking.marked(said or "all off", self.experiment_of(chosen).teacher.control)
 
 
@@ -104,6 +124,10 @@ def parse(plan: Plan, arguments: Sequence[str]) -> tuple[Experiment, Settings]:
         if key.partition(".")[0] not in Experiment.model_fields:
             names = [*Settings.model_fields, *Experiment.model_fields]
             raise ConfigError(f"unknown setting {key!r}{config.nearest(key.partition('.')[0], names)}")
+    if plan.space is None and "trials" in given:
+        raise ConfigError(
+            f"{plan.name} searches nothing, so trials= has no meaning; seeds= says how often each arm runs"
+        )
     settings, noisy = config.validated(Settings, own, "search"), NOISY_METRIC in plan.metrics
     if settings.experiment is None:
         experiment = config.build(demo.experiment(noisy), changes, where="demo")
@@ -131,13 +155,14 @@ def bind(plan: Plan, base: Base, settings: Settings, data_digest: str) -> Search
 
 def rehearse(plan: Plan, base: Base) -> list[dict[str, Any]]:
     """The references, then random configurations of the space (the same ones every time), each found to be valid."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configurations = [dict(overrides) for overrides in plan.references.values()]
-    for _ in range(REHEARSED):
-        trial = study.ask()
-        overrides = plan.space(trial, base)
-        configurations.append({**trial.params, **overrides})
+    if plan.space is not None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(REHEARSED):
+            trial = study.ask()
+            overrides = plan.space(trial, base)
+            configurations.append({**trial.params, **overrides})
     for chosen in configurations:
         _experiment(base, chosen)
     return configurations

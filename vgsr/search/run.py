@@ -82,7 +82,7 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
             tune_config=tune.TuneConfig(
                 search_alg=tuning.searcher(search),
                 scheduler=tuning.scheduler(search),
-                num_samples=search.settings.trials + len(search.plan.references),
+                num_samples=search.size,
                 max_concurrent_trials=search.settings.concurrent or tuning.fitting_trials(search),
             ),
             run_config=tune.RunConfig(
@@ -95,7 +95,7 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
         )
     with Watcher(search, tracker, parent, tags, console):
         results = tuner.fit()
-    if results.num_terminated + results.num_errors < search.settings.trials + len(search.plan.references):
+    if results.num_terminated + results.num_errors < search.size:
         # Tune keeps Ctrl-C to itself and returns: what is left must not be taken for a finished search.
         console.print(f"{search.search_id} was interrupted; the same command goes on with it.", soft_wrap=True)
         raise SystemExit(130)

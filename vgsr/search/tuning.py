@@ -68,10 +68,9 @@ def searcher(search: Search) -> "ReferencesFirst":
         n_startup_trials=max(4, search.settings.trials // 4),
         seed=search.experiment.seed,
     )
-    references = [{REFERENCE: name, **overrides} for name, overrides in search.plan.references.items()]
     metrics = list(search.plan.metrics)
     return ReferencesFirst(
-        references,
+        search.references,
         space=BoundSpace(search.plan.space, search.base),
         metric=metrics,
         mode=["min"] * len(metrics),
@@ -83,12 +82,12 @@ def searcher(search: Search) -> "ReferencesFirst":
 class BoundSpace:
     """A plan's space over its base. A class, not a closure: the searcher's state is pickled with it."""
 
-    space: Space
+    space: Space | None
     base: Base
 
     def __call__(self, trial: optuna.Trial) -> dict[str, Any]:
         """The overrides that Optuna's trial chooses."""
-        return dict(self.space(trial, self.base))
+        return dict(self.space(trial, self.base)) if self.space else {}
 
 
 class ReferencesFirst(OptunaSearch):

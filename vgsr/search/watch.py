@@ -68,11 +68,10 @@ class Watcher:
         self.lines: dict[str, Line] = {}
         self._runs: dict[str, str] = {}  # trial → MLflow run, filled by the mailbox's thread
         self._epochs = search.experiment.train.epochs
-        total = search.settings.trials + len(search.plan.references)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
-        self._bar = self._progress.add_task("epochs", total=total * self._epochs)
+        self._bar = self._progress.add_task("epochs", total=search.size * self._epochs)
         for run in tracking.trials(tracker, parent):  # what an earlier call of this search has finished
             if run.state != tracking.RUNNING:
                 epoch, seconds = int(run.figures.get("epoch", 0)), run.figures.get("total_seconds", 0.0)

@@ -34,7 +34,7 @@ def checkpoint(tiny, tmp_path_factory):
 
 def test_figures_are_those_of_embedding_pair_by_pair(checkpoint, tiny):
     model, corpus = speaker.load(checkpoint), manifest.read(tiny)
-    (result,) = model.evaluate(corpus)
+    (result,) = speaker.evaluate(model, corpus)
     uri = dict(zip(*(corpus.utterances[name].to_pylist() for name in ("utterance_id", "uri")), strict=True))
     table = corpus.trials["test"].to_pylist()
     scores = [model.verify(corpus.file(uri[row["enrol"]]), corpus.file(uri[row["test"]])).score for row in table[:200]]
@@ -46,7 +46,7 @@ def test_figures_are_those_of_embedding_pair_by_pair(checkpoint, tiny):
 
 def test_validation_figures_come_back(checkpoint, tiny):
     model = speaker.load(checkpoint)
-    (result,) = model.evaluate(manifest.read(tiny), ["validation"])
+    (result,) = speaker.evaluate(model, manifest.read(tiny), ["validation"])
     assert result.eer == pytest.approx(model.facts["row"]["val_eer"], abs=1e-9)
     assert result.eer_threshold == pytest.approx(model.facts["eer_threshold"], abs=1e-6)
 
@@ -93,7 +93,7 @@ def test_speakers_of_the_training_set_are_refused(checkpoint, tiny, tmp_path):
         problems=[],
     )
     with pytest.raises(ManifestError, match=trained[0]["speaker"]):
-        speaker.load(checkpoint).evaluate(leaky, ["leak"])
+        speaker.evaluate(speaker.load(checkpoint), leaky, ["leak"])
 
 
 def test_a_checkpoint_within_an_epoch_serves_to_resume_only(checkpoint, tmp_path):

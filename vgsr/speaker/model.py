@@ -1,7 +1,6 @@
-"""The finished model: a checkpoint in; embeddings, verification and figures out. Speech only: no faces, no Ray."""
+"""The finished model: a checkpoint in; embeddings and verification out."""
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from vgsr import config, students
 from vgsr.config import Experiment
 from vgsr.data import audio
 from vgsr.data.features import Fbank
-from vgsr.data.manifest import Manifest, ManifestError
-from vgsr.evaluation import calibration, embedding, protocol, scoring
+from vgsr.evaluation import calibration, embedding
 from vgsr.training import state
 from vgsr.training.frontend import BINS
-from vgsr.training.validation import protocol_of, test_lists
 
 log = logging.getLogger(__name__)
 
@@ -73,56 +70,6 @@ class Speaker:
         fitted = calibration.Calibration(**self.facts["calibration"])
         threshold = self.facts["eer_threshold"] if p_target is None else calibration.threshold(fitted, p_target)
         return Decision(score, float(fitted.llr(score)), threshold, score >= threshold)
-
-    def evaluate(
-        self,
-        manifest: Manifest,
-        lists: Sequence[str] = (),
-        p_targets: Sequence[float] = (0.01, 0.05),
-        advance: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[protocol.Result]:
-        """Figures on trial lists of a manifest; without names on every list but `validation`.
-
-        ManifestError when a trial has a speaker of the training set: a figure from it would be worthless. Speakers
-        are compared by name, and only with the corpus that the model was trained on.
-        """
-        names = test_lists(manifest, lists)
-        if not names:
-            raise ManifestError(f"{manifest.path}: no trial list in it to evaluate on")
-        tables = {name: manifest.named_trials(name) for name in names}
-        ids = sorted({utterance for table in tables.values() for utterance in embedding.trial_utterances(table)})
-        self._refuse_overlap(manifest, ids)
-        done = 0
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            advance(done, len(ids))
-
-        vectors = embedding.embed(self.student, self.fbank, manifest, ids, self.device, count)
-        return [
-            protocol.evaluate(
-                scoring.cosine_scores(vectors, ids, table),
-                table["label"].to_numpy(),
-                protocol_of(manifest, name),
-                p_targets,
-            )
-            for name, table in tables.items()
-        ]
-
-    def _refuse_overlap(self, manifest: Manifest, ids: list[str]) -> None:
-        if manifest.corpus != self.facts["corpus"]:
-            return
-        wanted = set(ids)
-        rows = zip(
-            manifest.utterances["utterance_id"].to_pylist(), manifest.utterances["speaker"].to_pylist(), strict=True
-        )
-        shared = sorted({speaker for name, speaker in rows if name in wanted} & self.training_speakers)
-        if shared:
-            raise ManifestError(
-                f"{manifest.path}: {len(shared)} speakers of its trials were in this model's training set "
-                f"({', '.join(shared[:5])}); a figure from them would be worthless"
-            )
 
 
 def load(folder: str | Path, device: str = "cpu") -> Speaker:
