@@ -119,3 +119,35 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     (tmp_path / "m" / "utterances.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(ManifestError, match="damaged"):
         manifest.read(tmp_path / "m")
+
+
+MODELS = [("model-a", "u6"), ("model-a", "u7"), ("u-model", "u8")]
+
+
+def test_people_may_be_enrolled_by_several_utterances(tmp_path):
+    trials = {"test": [(0, "model-a", "u8"), (1, "u-model", "u9"), (1, "u6", "u7")]}
+    made = write(tmp_path / "m", trials=trials, enrolments={"test": MODELS})
+    assert made.enrolled("test") == {"model-a": ["u6", "u7"], "u-model": ["u8"]}
+    assert made.enrolled("other") == {}
+    swapped = [("model-a", "u6"), ("model-a", "u6"), ("u-model", "u8")]
+    assert write(tmp_path / "n", trials=trials, enrolments={"test": swapped}).digest != made.digest
+    # What is rewritten without enrolments has none left.
+    assert write(tmp_path / "m").enrolments == {}
+
+
+@pytest.mark.parametrize(
+    ("trial", "models", "said"),
+    [
+        ((1, "model-a", "u8"), MODELS, "contradict"),
+        ((1, "model-b", "u8"), MODELS, "model-b"),
+        ((0, "mixed", "u8"), [("mixed", "u6"), ("mixed", "u9")], "several speakers"),
+        ((0, "mixed", "u8"), [("mixed", "u77")], "u77 of mixed is not in the corpus"),
+        ((0, "u6", "u8"), [("u6", "u7")], "name of an utterance too"),
+        ((0, "leak", "u8"), [("leak", "u0")], "also in training"),
+    ],
+)
+def test_an_enrolment_that_would_mislead_is_refused(tmp_path, trial, models, said):
+    with pytest.raises(ManifestError, match=said):
+        write(tmp_path / "m", trials={"test": [trial]}, enrolments={"test": models})
+    with pytest.raises(ManifestError, match="no trial list"):
+        write(tmp_path / "m", enrolments={"elsewhere": MODELS})

@@ -18,7 +18,8 @@ from vgsr.corpora.registry import CORPORA, Corpus, CorpusError, find
 from vgsr.corpora.splits import check_shares, split_speakers
 from vgsr.data import dnsmos as listener
 from vgsr.data import manifest
-from vgsr.data.manifest import SPLITS, Manifest, Problem
+from vgsr.data.checks import SPLITS
+from vgsr.data.manifest import Manifest, Problem
 from vgsr.teachers import bank, weights
 
 __all__ = ["CORPORA", "Corpus", "CorpusError", "Report", "find", "prepare"]

@@ -2,10 +2,11 @@
 
 In: rows from a corpus reader (`vgsr.corpora`). Out: a folder of Parquet tables,
 
-    utterances.parquet   faces.parquet   trials/NAME.parquet   problems.parquet   manifest.json
+    utterances.parquet  faces.parquet  problems.parquet  trials/NAME.parquet  enrolments/NAME.parquet  manifest.json
 
-with a content digest over the tables. The digest does not depend on where the corpus lies, so the same corpus
-prepared on two machines has the same digest and their figures can be compared.
+with a content digest over the tables. `enrolments/NAME` is there where the list NAME enrols people by several
+utterances: a trial's `enrol` may then be a name that stands for them. The digest does not depend on where the corpus
+lies, so the same corpus prepared on two machines has the same digest and their figures can be compared.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-SPLITS = ("train", "validation", "test")
+from vgsr.data.checks import ManifestError, check
 
 UTTERANCES = pa.schema(
     [
@@ -41,15 +43,12 @@ UTTERANCES = pa.schema(
 )
 FACES = pa.schema([("face_id", pa.string()), ("speaker", pa.string()), ("session", pa.string()), ("uri", pa.string())])
 TRIALS = pa.schema([("label", pa.int8()), ("enrol", pa.string()), ("test", pa.string())])
+ENROLMENTS = pa.schema([("enrol", pa.string()), ("utterance_id", pa.string())])
 PROBLEMS = pa.schema([("uri", pa.string()), ("reason", pa.string())])
 
 Trial = tuple[int, str, str]
 
 FORMAT = 2  # of the tables above
-
-
-class ManifestError(Exception):
-    """A manifest that cannot be trusted or read; the text says what to mend."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ class Manifest:
     utterances: pa.Table
     faces: pa.Table
     trials: dict[str, pa.Table]
+    enrolments: dict[str, pa.Table]
 
     def file(self, uri: str) -> str:
         """Absolute path of a uri; relative ones lie under `root`, itself relative to the manifest's folder."""
@@ -88,6 +88,13 @@ class Manifest:
             raise ManifestError(f"{self.path}: there is no trial list {name!r} (it has: {have})")
         return self.trials[name]
 
+    def enrolled(self, name: str) -> dict[str, list[str]]:
+        """The utterances by which each name enrolled in the trial list `name` is known; empty where all are single."""
+        table, found = self.enrolments.get(name), defaultdict(list)
+        for row in table.to_pylist() if table is not None else ():
+            found[row["enrol"]].append(row["utterance_id"])
+        return dict(found)
+
 
 def write(
     path: str | Path,
@@ -99,12 +106,14 @@ def write(
     faces: Sequence[Mapping[str, Any]],
     trials: Mapping[str, Iterable[Trial]],
     problems: Sequence[Problem],
+    enrolments: Mapping[str, Iterable[tuple[str, str]]] | None = None,
 ) -> Manifest:
     """Check the rows and write them as a manifest folder, all or nothing.
 
     Rows are sorted by id, so the digest does not depend on the order of the file system. `root` is kept relative
-    to `path` when it lies inside it. Raises ManifestError on double ids, unknown splits, trials of unknown
-    utterances, a label that contradicts the speakers, or a speaker both in training and in a trial list.
+    to `path` when it lies inside it. `enrolments`: for a trial list, pairs (enrolled name, utterance). Raises
+    ManifestError on double ids, unknown splits, trials of unknown utterances, an enrolment of several speakers, a
+    label that contradicts the speakers, or a speaker both in training and in a trial list.
     """
     path, root = Path(path).absolute(), Path(root).absolute()
     tables = {
@@ -112,17 +121,18 @@ def write(
         "faces": _table(faces, FACES, "face_id"),
         "problems": _table([asdict(problem) for problem in problems], PROBLEMS, "uri"),
     }
-    lists = {name: _trial_table(rows) for name, rows in sorted(trials.items())}
-    _check(tables["utterances"], tables["faces"], lists)
-    digest = content_digest({**tables, **{f"trials/{name}": table for name, table in lists.items()}})
+    lists = {f"trials/{name}": _pairs(rows, TRIALS) for name, rows in sorted(trials.items())}
+    lists |= {f"enrolments/{name}": _pairs(rows, ENROLMENTS) for name, rows in sorted((enrolments or {}).items())}
+    check(tables["utterances"], tables["faces"], lists)
+    tables |= lists
+    digest = content_digest(tables)
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        (staging / "trials").mkdir()
         for name, table in tables.items():
-            pq.write_table(table, staging / f"{name}.parquet", compression="zstd")
-        for name, table in lists.items():
-            pq.write_table(table, staging / "trials" / f"{name}.parquet", compression="zstd")
+            file = staging / f"{name}.parquet"
+            file.parent.mkdir(exist_ok=True)
+            pq.write_table(table, file, compression="zstd")
         inside = root.is_relative_to(path)
         header = {
             "format": FORMAT,
@@ -151,7 +161,6 @@ def read(path: str | Path) -> Manifest:
                 f"{path}: a manifest of format {header['format']}, written by another version of VGSR, which reads "
                 f"format {FORMAT}; prepare it again with `vgsr prepare`, then `vgsr teach`"
             )
-        trials = {file.stem: _load(file, TRIALS) for file in sorted((path / "trials").glob("*.parquet"))}
         return Manifest(
             path=path,
             root=header["root"],
@@ -160,7 +169,8 @@ def read(path: str | Path) -> Manifest:
             digest=header["digest"],
             utterances=_load(path / "utterances.parquet", UTTERANCES),
             faces=_load(path / "faces.parquet", FACES),
-            trials=trials,
+            trials=_lists(path / "trials", TRIALS),
+            enrolments=_lists(path / "enrolments", ENROLMENTS),
         )
     except (KeyError, ValueError, OSError, pa.ArrowException) as error:
         raise ManifestError(f"{path}: damaged manifest ({error}); prepare it again") from error
@@ -188,9 +198,13 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, key: str) -> pa
     return pa.Table.from_pylist(sorted((dict(row) for row in rows), key=lambda row: row[key]), schema=schema)
 
 
-def _trial_table(rows: Iterable[Trial]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, TRIALS, strict=True)], schema=TRIALS)
+def _pairs(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _lists(folder: Path, schema: pa.Schema) -> dict[str, pa.Table]:
+    return {file.stem: _load(file, schema) for file in sorted(folder.glob("*.parquet"))}
 
 
 def _load(file: Path, schema: pa.Schema) -> pa.Table:
@@ -205,45 +219,7 @@ def _move_into(staging: Path, path: Path) -> None:
     """Put the staged tables in `path`, the header last: a folder without a header is not a manifest."""
     path.mkdir(exist_ok=True)
     (path / "manifest.json").unlink(missing_ok=True)
-    shutil.rmtree(path / "trials", ignore_errors=True)
+    for lists in ("trials", "enrolments"):
+        shutil.rmtree(path / lists, ignore_errors=True)
     for item in sorted(staging.iterdir(), key=lambda item: item.name == "manifest.json"):
         os.replace(item, path / item.name)
-
-
-def _check(utterances: pa.Table, faces: pa.Table, trials: Mapping[str, pa.Table]) -> None:
-    _unique(utterances["utterance_id"], "utterance")
-    _unique(faces["face_id"], "face")
-    unknown = set(utterances["split"].to_pylist()) - set(SPLITS)
-    if unknown:
-        raise ManifestError(f"unknown split {sorted(map(str, unknown))}: use one of {', '.join(SPLITS)}")
-    ids = utterances["utterance_id"]
-    train = set(utterances.filter(pc.equal(utterances["split"], "train"))["speaker"].to_pylist())
-    for name, table in trials.items():
-        sides = []
-        for side in ("enrol", "test"):
-            rows = pc.index_in(table[side], value_set=ids.combine_chunks())
-            if rows.null_count:
-                lost = table[side].filter(pc.is_null(rows)).unique().to_pylist()
-                raise ManifestError(
-                    f"trial list {name!r}: {len(lost)} utterances are not in the corpus: {', '.join(lost[:5])}"
-                )
-            sides.append(utterances["speaker"].take(rows))
-        shared = train & (set(sides[0].to_pylist()) | set(sides[1].to_pylist()))
-        if shared:
-            raise ManifestError(
-                f"trial list {name!r}: {len(shared)} speakers are also in training "
-                f"({', '.join(sorted(shared)[:5])}); a figure from it would be worthless"
-            )
-        wrong = pc.not_equal(pc.equal(sides[0], sides[1]), pc.equal(table["label"], 1))
-        if pc.any(wrong).as_py():
-            first = pc.index(wrong, True).as_py()
-            raise ManifestError(
-                f"trial list {name!r}: {pc.sum(wrong).as_py()} labels contradict the speakers, first at row {first}"
-            )
-
-
-def _unique(column: pa.ChunkedArray, what: str) -> None:
-    counts = column.value_counts()
-    double = [c["values"].as_py() for c in counts if c["counts"].as_py() > 1] if len(counts) < len(column) else []
-    if double:
-        raise ManifestError(f"{len(double)} {what} ids are not unique: {', '.join(double[:5])}")
