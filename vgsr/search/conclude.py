@@ -1,38 +1,51 @@
 """The end of a search: the references, the best trial or the Pareto front on the test lists."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+import vgsr
 from vgsr import speaker, tracking
 from vgsr.data import manifest as manifests
+from vgsr.evaluation import score_files
+from vgsr.evaluation.system import Tested
 from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
 from vgsr.tracking import TrackedRun, Tracker
 
+SCORES = "scores"  # artifacts of a run: every score of the test lists, one Parquet file a list
+TESTED = "vgsr.tested"  # tag of a run that all of this was done for: how many corpora it was tested on
 PROTOCOL = "vgsr.protocol."  # tags of a run that say by which protocol the figures `test_LIST_…` were measured
 
 
 def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: Console) -> None:
-    """Log figures on the test lists to the runs that are of interest: see `chosen`."""
+    """Log figures on the test lists, and every score, to the runs that are of interest: see `chosen`."""
     settings = search.experiment.evaluate
     tested = [manifests.read(place) for place in settings.manifests or (search.experiment.corpus.manifest,)]
     for run in chosen(runs, search.plan.metrics):
-        with console.status(Text(f"testing {run.name}")):
-            model = speaker.load(run.tags["vgsr.checkpoint"])
-            results = [
-                result
-                for manifest in tested
-                for result in speaker.evaluate(model, manifest, settings.trials, settings.p_target)
-            ]
-        for result in results:
-            name = result.protocol.trials.replace("/", "_")
-            figures = {f"test_{name}_eer": result.eer}
-            figures |= {f"test_{name}_min_dcf_{p:g}": value for p, value in result.min_dcf.items()}
-            tracking.log_figures(tracker, run.run_id, figures)
-            counts = f"{result.targets:,} target and {result.nontargets:,} non-target trials"
-            tracking.tag(tracker, run.run_id, {f"{PROTOCOL}{name}": f"{counts} · {result.protocol.line()}"})
+        if TESTED in run.tags:  # by an earlier call, which was stopped
+            continue
+        with console.status(Text(f"testing {run.name}")), tempfile.TemporaryDirectory() as folder:
+            model = vgsr.load(run.tags["vgsr.checkpoint"])
+            for manifest in tested:
+                for one in speaker.evaluate(model, manifest, settings.trials, settings.p_target):
+                    _log(tracker, run, one, Path(folder))
+            tracking.attach(tracker, run.run_id, Path(folder), SCORES)
+        tracking.tag(tracker, run.run_id, {TESTED: str(len(tested))})
+
+
+def _log(tracker: Tracker, run: TrackedRun, tested: Tested, folder: Path) -> None:
+    result = tested.result
+    name = result.protocol.trials.replace("/", "_")
+    figures = {f"test_{name}_eer": result.eer}
+    figures |= {f"test_{name}_min_dcf_{p:g}": value for p, value in result.min_dcf.items()}
+    tracking.log_figures(tracker, run.run_id, figures)
+    counts = f"{result.targets:,} target and {result.nontargets:,} non-target trials"
+    tracking.tag(tracker, run.run_id, {f"{PROTOCOL}{name}": f"{counts} · {result.protocol.line()}"})
+    score_files.write(folder / f"{name}.parquet", tested.scores)
 
 
 def chosen(runs: Sequence[TrackedRun], metrics: Sequence[str]) -> list[TrackedRun]:

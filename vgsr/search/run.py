@@ -61,7 +61,9 @@ def run(search: Search, found: check.Findings, console: Console) -> None:
             f"{search.search_id} is finished; this is its table. A change of any setting starts a new search."
         )
     table.show(search, tracking.trials(tracker, parent), found.teacher_eer, console)
-    console.print(f"runs: {tracker.uri}   (`vgsr ui` opens MLflow; `vgsr best` registers the champion)", soft_wrap=True)
+    console.print(
+        f"runs: {tracker.shown}   (`vgsr ui` opens MLflow; `vgsr best` registers the champion)", soft_wrap=True
+    )
 
 
 def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], console: Console) -> None:

@@ -7,12 +7,12 @@ from rich.table import Table
 
 from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
+from vgsr.evaluation.lists import VALIDATION
 from vgsr.search.columns import Column, columns, name
 from vgsr.search.conclude import PROTOCOL
 from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
 from vgsr.tracking import TrackedRun, marked
-from vgsr.training.validation import LIST
 
 
 def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, console: Console) -> None:
@@ -50,8 +50,8 @@ def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, 
 def _protocol(search: Search, manifest: Manifest) -> str:
     settings = search.experiment.evaluate
     parts = [
-        f"EER and minDCF: each trial's best epoch on {manifest.corpus}/{LIST} "
-        f"({len(manifest.named_trials(LIST)):,} trials), C_miss = C_fa = 1, cosine, 1 seed."
+        f"EER and minDCF: each trial's best epoch on {manifest.corpus}/{VALIDATION} "
+        f"({len(manifest.named_trials(VALIDATION)):,} trials), C_miss = C_fa = 1, cosine, 1 seed."
     ]
     if settings.noise is not None:
         levels = ", ".join(f"{snr:g}" for snr in settings.snr)

@@ -1,0 +1,196 @@
+"""Places of finished models: what a user types in, a local checkpoint folder out.
+
+A place is a checkpoint's folder, a run's folder, `s3://bucket/…/checkpoint`, `runs:/RUN_ID`, `models:/NAME@ALIAS`,
+`models:/NAME/VERSION`, or SEARCH/ARM of a tracked search. Only the files that a checkpoint has are ever copied, into
+`fetched` in the home folder, and none of them is executed.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from pyarrow import fs
+
+from vgsr import tracking
+from vgsr.home import home
+from vgsr.tracking import Tracker, TrackingError
+from vgsr.training import state
+
+NEEDED = ("checkpoint.json", "experiment.yaml", "speakers.txt", "student.safetensors")
+FILES = (*NEEDED, "heads.safetensors", "training.pt")
+KEPT_IN = ("model", "checkpoint")  # where a run may have a checkpoint among its artifacts
+FORMS = (
+    "a place is a checkpoint's folder, a run's folder, s3://BUCKET/PATH, runs:/RUN_ID, models:/NAME@ALIAS, "
+    "models:/NAME/VERSION, or SEARCH/ARM of a tracked search"
+)
+S3_SETTINGS = (
+    "credentials are read from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN) or AWS_PROFILE, "
+    "the server from AWS_ENDPOINT_URL, its region from AWS_REGION"
+)
+
+
+class FetchError(Exception):
+    """No checkpoint at a place; the text says where it was looked for."""
+
+
+def checkpoint(place: str | Path) -> Path:
+    """The local checkpoint folder of a finished model, downloaded where it is not on this machine.
+
+    A path that exists is a path, whatever else its name could mean. FetchError, with what was tried.
+    """
+    said = str(place)
+    if said.startswith("s3://"):
+        return _from_s3(said)
+    if said.startswith(("models:/", "runs:/")):
+        try:
+            return _from_model(said) if said.startswith("models:/") else _from_run(said)
+        except TrackingError as error:
+            raise FetchError(f"{said}: {error}") from error
+    folder = Path(place).expanduser()
+    if folder.exists():
+        return _in_folder(folder)
+    try:
+        return _from_run(said)
+    except TrackingError as error:
+        raise FetchError(f"{said}: no such folder, and {error}; {FORMS}") from error
+
+
+def _in_folder(folder: Path) -> Path:
+    """The folder itself, or the best checkpoint of the run that it is the folder of."""
+    if not folder.is_dir():
+        raise FetchError(f"{folder}: a file; name the checkpoint's folder")
+    if (folder / "checkpoint.json").is_file():
+        return folder
+    # A bare run keeps them in `checkpoints`, a run on Ray Train beside its own state.
+    kept = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
+    names = sorted(file.parent.name for file in kept.glob("[0-9]*-[0-9]*/checkpoint.json"))
+    if not names:
+        raise FetchError(
+            f"{folder}: neither a checkpoint (no checkpoint.json in it) nor a run (no checkpoints in {kept})"
+        )
+    best = state.header(kept / names[-1]).get("row", {}).get("best_checkpoint")
+    if best not in names:
+        raise FetchError(
+            f"{folder}: its best checkpoint, as the latest one has it, is {best or 'none yet'}, which is not there; "
+            f"name one of {', '.join(str(kept / name) for name in names)}"
+        )
+    return kept / best
+
+
+def _from_run(place: str) -> Path:
+    """The checkpoint of the one tracked run that is meant."""
+    tracker = _tracker()
+    runs = tracking.select(tracker, place.removeprefix("runs:/"))
+    if len(runs) > 1:
+        lines = "".join(f"\n  runs:/{run.run_id}  {run.name}, EER {100 * run.best_val_eer:.2f} %" for run in runs)
+        raise FetchError(f"{place} means {len(runs)} runs; name one of them:{lines}")
+    run = runs[0]
+    written = run.tags.get("vgsr.checkpoint", "")
+    if written and Path(written).is_dir():
+        return Path(written)
+    uris = [tracking.run_uri(tracker, run.run_id, kept) for kept in KEPT_IN]
+    for uri in uris:
+        found = _among(tracker, uri)
+        if found is not None:
+            return found
+    if written.startswith("s3://"):
+        return _from_s3(written)
+    tried = ", ".join([*filter(None, [written]), *uris])
+    raise FetchError(f"{place}: no checkpoint of run {run.name!r}, which is {run.state}, in {tried}")
+
+
+def _from_model(place: str) -> Path:
+    """The checkpoint in a registered model."""
+    tracker = _tracker()
+    uri = tracking.registered(tracker, place)
+    found = _among(tracker, uri)
+    if found is None:
+        raise FetchError(f"{place}: no checkpoint in {uri}, so this is no model that VGSR has registered")
+    return found
+
+
+def _among(tracker: Tracker, uri: str) -> Path | None:
+    """The checkpoint among MLflow's artifacts: used where it lies on this machine, downloaded from elsewhere."""
+    sizes = tracking.listed(tracker, uri)
+    folders = sorted(PurePosixPath(name).parent for name in sizes if PurePosixPath(name).name == "checkpoint.json")
+    if not folders:
+        return None
+    here = tracking.in_place(uri)
+    if here is not None:
+        return here / folders[0]
+    wanted = {str(folders[0] / file) for file in FILES} & set(sizes)
+
+    def fill(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
+            tracking.download(tracker, uri, wanted, Path(scratch))
+            for name in wanted:
+                os.replace(Path(scratch) / name, folder / PurePosixPath(name).name)
+
+    return _cached([tracker.uri, uri, {name: sizes[name] for name in wanted}], uri, fill)
+
+
+def _from_s3(place: str) -> Path:
+    try:
+        system, path = fs.FileSystem.from_uri(place.rstrip("/").replace(" ", "%20"))
+        found = {info.base_name: info for info in system.get_file_info(fs.FileSelector(path))}
+        if "checkpoint.json" not in found:
+            raise FetchError(
+                _without_secrets(f"{place}: no checkpoint.json there, only {', '.join(found) or 'nothing'}")
+            )
+        wanted = {name: found[name] for name in FILES if name in found}
+
+        def fill(folder: Path) -> None:
+            for name in wanted:
+                with system.open_input_stream(f"{path}/{name}") as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+
+        facts = [place.rstrip("/"), {name: [info.size, info.mtime_ns] for name, info in wanted.items()}]
+        return _cached(facts, _without_secrets(place), fill)
+    except FileNotFoundError:
+        raise FetchError(_without_secrets(f"{place}: there is nothing of that name in the bucket")) from None
+    except (OSError, ValueError) as error:
+        raise FetchError(_without_secrets(f"{place}: {error}; {S3_SETTINGS}")) from None
+
+
+def _cached(facts: object, place: str, fill: Callable[[Path], None]) -> Path:
+    """The folder of what these facts say, filled when it is not there yet; whole or not at all."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    target = home() / "fetched" / digest
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as scratch:
+            folder = Path(scratch) / "checkpoint"
+            folder.mkdir()
+            fill(folder)
+            missing = [name for name in NEEDED if not (folder / name).is_file()]
+            if missing:
+                raise FetchError(f"{place}: not a checkpoint, it has no {', '.join(missing)}")
+            try:
+                os.replace(folder, target)
+            except OSError:
+                if not target.is_dir():  # else another process was first
+                    raise
+    return target
+
+
+def _tracker() -> Tracker:
+    """The tracking store, unless it is a database that does not exist: a misspelt path must not make one."""
+    uri = tracking.default_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise TrackingError(f"no runs are tracked on this machine yet (there is no {uri.removeprefix('sqlite:///')})")
+    return tracking.connect(uri)
+
+
+def _without_secrets(text: str) -> str:
+    """A message without the keys that an S3 URI or the environment may hold."""
+    text = re.sub(r"(?<=s3://)[^@\s]*:[^@\s]*@", "***@", text)
+    text = re.sub(r"((?:secret|access)_key|session_token)=[^&\s'\"]*", r"\1=***", text)
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        if os.environ.get(name):
+            text = text.replace(os.environ[name], "***")
+    return text

@@ -1,0 +1,58 @@
+"""MLflow: runs, their figures, what is attached to them, the champion. The only room that knows it.
+
+A search is a parent run, a trial a child run, a single training a run of its own. Runs are found again by their tags
+(`vgsr.search`, `vgsr.trial`), so a restarted search goes on with the runs it had. Epochs are the steps of epoch
+figures; the global batch number is the step of `step_*` figures.
+"""
+
+from vgsr.tracking.artifacts import attach, attached, download, in_place, listed, run_uri
+from vgsr.tracking.finding import TrackedRun, history, marked, search_run, select, state, trials
+from vgsr.tracking.registry import CHAMPION, MODEL, best, promote, registered
+from vgsr.tracking.runs import (
+    COMPLETED,
+    FAILED,
+    PARENT,
+    PRUNED,
+    RUNNING,
+    close_run,
+    log_figures,
+    log_row,
+    open_run,
+    tag,
+)
+from vgsr.tracking.store import Tracker, TrackingError, connect, default_uri
+
+__all__ = [
+    "CHAMPION",
+    "COMPLETED",
+    "FAILED",
+    "MODEL",
+    "PARENT",
+    "PRUNED",
+    "RUNNING",
+    "TrackedRun",
+    "Tracker",
+    "TrackingError",
+    "attach",
+    "attached",
+    "best",
+    "close_run",
+    "connect",
+    "default_uri",
+    "download",
+    "history",
+    "in_place",
+    "listed",
+    "log_figures",
+    "log_row",
+    "marked",
+    "open_run",
+    "promote",
+    "registered",
+    "run_uri",
+    "search_run",
+    "select",
+    "state",
+    "tag",
+    "trials",
+]

@@ -1,0 +1,139 @@
+"""Reading runs: one, a search's, or those that a user's words select; with their figures and how these went."""
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from vgsr.config import nearest
+from vgsr.tracking.runs import COMPLETED, PARENT, RUNNING
+from vgsr.tracking.store import Tracker, TrackingError, tagged
+
+PARENT_TRIAL = "-"  # what a search's own run has in place of a trial
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as the leaderboard needs it. Figures are in their own units, EER in [0, 1]."""
+
+    run_id: str
+    name: str
+    state: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    figures: dict[str, float]
+    seconds: float
+
+    @property
+    def best_val_eer(self) -> float:
+        """The run's best validation EER; 1, the worst, before its first epoch has ended."""
+        return self.figures.get("best_val_eer", 1.0)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether its faces say nothing about its speakers: a figure to compare with, never a result."""
+        return self.tags.get("vgsr.control", "none") != "none"
+
+    @property
+    def arm(self) -> str:
+        """What the runs that differ from it by their seed alone are called: its reference's name, else its trial id."""
+        return self.tags.get("vgsr.reference") or self.tags.get("vgsr.trial", self.name)
+
+    @property
+    def seed(self) -> int:
+        """The seed of its experiment."""
+        return int(self.params["seed"])
+
+
+def marked(name: str, control: str) -> str:
+    """A run's name as it is shown: that of a control (`teacher.control`) cannot be mistaken for a result's."""
+    return name if control == "none" else f"{name} [control: {control}]"
+
+
+def search_run(tracker: Tracker, search: str) -> str | None:
+    """The parent run of a search, or None when it never started."""
+    found = next(tagged(tracker, {"vgsr.search": search, "vgsr.trial": PARENT_TRIAL}), None)
+    return found.info.run_id if found else None
+
+
+def state(tracker: Tracker, run_id: str) -> str:
+    """`running`, `completed`, `pruned` or `failed`."""
+    return tracker.client.get_run(run_id).data.tags.get("vgsr.state", RUNNING)
+
+
+def trials(tracker: Tracker, parent: str) -> list[TrackedRun]:
+    """All child runs of a search, best validation EER first."""
+    return sorted(map(tracked, tagged(tracker, {PARENT: parent})), key=lambda run: run.best_val_eer)
+
+
+def select(tracker: Tracker, selection: str) -> list[TrackedRun]:
+    """The runs that a user's words mean, best validation EER first: RUN_ID, SEARCH or SEARCH/ARM.
+
+    SEARCH means all its completed trials (its parent's RUN_ID means the same). ARM is an arm, a run's name, or a
+    pattern like `MKD*` for either, and means completed runs too. TrackingError, with the nearest names, when nothing
+    is meant.
+    """
+    found = _by_id(tracker, selection)
+    if found is not None and found.tags.get("vgsr.trial") != PARENT_TRIAL:
+        return [found]
+    search, _, arm = (found.tags["vgsr.search"], "", "") if found is not None else selection.partition("/")
+    runs = [run for run in map(tracked, tagged(tracker, {"vgsr.search": search})) if _is_trial(run)]
+    if not runs:
+        known = {run.data.tags["vgsr.search"] for run in tagged(tracker, {}) if "vgsr.search" in run.data.tags}
+        raise TrackingError(f"no run and no search {search!r} in {tracker.shown}{nearest(search, known)}")
+    meant = _meant(runs, arm) if arm else runs
+    if not meant:
+        names = {run.arm for run in runs} | {run.name for run in runs}
+        raise TrackingError(f"no arm or run {arm!r} in search {search!r}{nearest(arm, names)}")
+    completed = [run for run in meant if run.state == COMPLETED]
+    if not completed:
+        states = ", ".join(sorted(f"{run.name}: {run.state}" for run in meant))
+        raise TrackingError(f"no run of {selection!r} is completed ({states})")
+    return sorted(completed, key=lambda run: run.best_val_eer)
+
+
+def history(tracker: Tracker, run_id: str, key: str) -> list[tuple[int, float]]:
+    """A figure's values as (step, value), by step; of a step that was logged twice the last value."""
+    logged = tracker.client.get_metric_history(run_id, key)
+    values = {metric.step: metric.value for metric in sorted(logged, key=lambda metric: metric.timestamp)}
+    return sorted(values.items())
+
+
+def tracked(run: Run) -> TrackedRun:
+    """An MLflow run as a `TrackedRun`."""
+    end = run.info.end_time or int(time.time() * 1000)
+    return TrackedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        state=run.data.tags.get("vgsr.state", RUNNING),
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        figures=dict(run.data.metrics),
+        seconds=(end - run.info.start_time) / 1000,
+    )
+
+
+def _by_id(tracker: Tracker, name: str) -> TrackedRun | None:
+    if not re.fullmatch(r"[0-9a-f]{32}", name):
+        return None
+    try:
+        return tracked(tracker.client.get_run(name))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _is_trial(run: TrackedRun) -> bool:
+    return run.tags.get("vgsr.trial", PARENT_TRIAL) != PARENT_TRIAL
+
+
+def _meant(runs: Iterable[TrackedRun], arm: str) -> list[TrackedRun]:
+    """Runs of that arm or name; of none is so called, those that the pattern fits (names may have brackets in them)."""
+    runs = list(runs)
+    exact = [run for run in runs if arm in (run.arm, run.name)]
+    return exact or [run for run in runs if fnmatchcase(run.arm, arm) or fnmatchcase(run.name, arm)]
