@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vgsr.evaluation.metrics import MetricError, eer, min_dcf
+from vgsr.evaluation.cllr import cllr, min_cllr
+from vgsr.evaluation.metrics import MetricError, act_dcf, eer, min_dcf
 from vgsr.evaluation.protocol import Protocol, evaluate, trials_digest
 
 PROTOCOL = Protocol(
@@ -59,6 +60,18 @@ def test_evaluate_gives_the_metrics_figures_and_names_their_costs():
     assert line.endswith(PROTOCOL.line())
     assert "\n" not in line
     assert list(evaluate(scores, labels, PROTOCOL, p_targets=(0.001,)).min_dcf) == [0.001]
+
+
+def test_log_likelihood_ratios_are_judged_where_there_are_some():
+    scores, labels, llrs = [1, 2, 3, 4], [0, 1, 0, 1], [-3.0, -1.0, 1.0, 3.0]
+    plain = evaluate(scores, labels, PROTOCOL)
+    assert plain.cllr is None and plain.act_dcf == {} and "actDCF" not in plain.line()
+    result = evaluate(scores, labels, PROTOCOL, llrs=llrs)
+    assert result.cllr == cllr(llrs, labels) and result.min_cllr == plain.min_cllr == min_cllr(scores, labels)
+    # At p_target 0.01 the threshold is log 99: all are rejected, which costs 1.
+    assert result.act_dcf == {0.01: 1.0, 0.05: act_dcf(llrs, labels, 0.05)}
+    assert f"actDCF 1.0000 · minDCF(p_target 0.05, C_miss 1, C_fa 1) {result.min_dcf[0.05]:.4f}" in result.line()
+    assert f"Cllr {result.cllr:.4f}" in result.line()
 
 
 def test_results_cannot_be_edited():

@@ -3,7 +3,7 @@
 Each utterance is embedded alone and whole, so no figure depends on padding, a crop, or what else is in a batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +58,8 @@ def embed(
     return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
 
-def trial_utterances(trials: pa.Table) -> list[str]:
-    """The utterances of a trial list, each once, sorted."""
+def trial_utterances(trials: pa.Table, enrolled: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """The utterances of a trial list, each once, sorted; those behind a name of `enrolled` instead of the name."""
     both = pa.chunked_array([*trials["enrol"].chunks, *trials["test"].chunks], pa.string())
-    return sorted(pc.unique(both).to_pylist())
+    behind = enrolled or {}
+    return sorted({utterance for name in pc.unique(both).to_pylist() for utterance in behind.get(name, (name,))})

@@ -12,11 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vgsr.evaluation.metrics import MetricError, operating_points
+from vgsr.data.manifest import Manifest
+from vgsr.evaluation.cllr import cllr, least_cllr
+from vgsr.evaluation.metrics import MetricError, act_dcf, operating_points
 
 # Costs of every minDCF that is printed; `line()` names them.
 C_MISS = 1.0
 C_FA = 1.0
+ONE = "1 utterance"
+PLAIN = "cosine, no score normalisation"
 # Hex digits of the trial digest that a line shows.
 SHOWN = 12
 
@@ -25,7 +29,7 @@ SHOWN = 12
 class Protocol:
     """How a list of scores was made.
 
-    trials: name of the trial list; count: its trials; digest: `trials_digest` of it.
+    trials: name of the trial list; count: its trials; digest: `trials_digest` of it (and of its enrolments).
     enrolment: utterances an enrolment, e.g. "1 utterance"; normalisation: score and its normalisation, e.g.
     "cosine, no score normalisation"; seeds: trained models that the figure rests on;
     synthetic: whether the corpus was rendered and not recorded.
@@ -52,22 +56,49 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Result:
-    """Figures of one trial list. eer in [0, 1]; min_dcf: p_target -> normalised cost with C_MISS and C_FA."""
+    """Figures of one trial list. eer in [0, 1]; min_dcf, act_dcf: p_target -> normalised cost with C_MISS and C_FA.
+
+    cllr, min_cllr: in bits. act_dcf and cllr judge log-likelihood ratios: empty and None where there are none.
+    """
 
     eer: float
     eer_threshold: float
     min_dcf: dict[float, float]
+    min_cllr: float
     targets: int
     nontargets: int
     protocol: Protocol
+    act_dcf: dict[float, float]
+    cllr: float | None
 
     def line(self) -> str:
         """The figures and their protocol in one printable line; the EER in per cent."""
-        costs = [
-            f"minDCF(p_target {p:g}, C_miss {C_MISS:g}, C_fa {C_FA:g}) {value:.4f}" for p, value in self.min_dcf.items()
-        ]
+        parts = [f"EER {100 * self.eer:.3f} %"]
+        for p, value in self.min_dcf.items():
+            costs = f"(p_target {p:g}, C_miss {C_MISS:g}, C_fa {C_FA:g})"
+            parts.append(f"minDCF{costs} {value:.4f}" + (f", actDCF {self.act_dcf[p]:.4f}" if self.act_dcf else ""))
+        parts.append(f"minCllr {self.min_cllr:.4f}" + ("" if self.cllr is None else f", Cllr {self.cllr:.4f}"))
         counts = f"{self.targets:,} target and {self.nontargets:,} non-target trials"
-        return " · ".join([f"EER {100 * self.eer:.3f} %", *costs, counts, self.protocol.line()])
+        return " · ".join([*parts, counts, self.protocol.line()])
+
+
+def of_list(manifest: Manifest, name: str, normalisation: str = PLAIN) -> Protocol:
+    """The protocol by which one model is scored on the list `name` of a manifest."""
+    table, enrolled = manifest.named_trials(name), manifest.enrolled(name)
+    digest = trials_digest(table)
+    if enrolled:  # who stands behind a name is part of the list
+        lines = [digest, *sorted(f"{enrol} {utterance}" for enrol, each in enrolled.items() for utterance in each)]
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    counts = sorted({len(utterances) for utterances in enrolled.values()})
+    return Protocol(
+        trials=f"{manifest.corpus}/{name}",
+        count=len(table),
+        digest=digest,
+        enrolment=f"mean of {'–'.join(map(str, counts[:: max(1, len(counts) - 1)]))} utterances" if enrolled else ONE,
+        normalisation=normalisation,
+        seeds=1,
+        synthetic=manifest.synthetic,
+    )
 
 
 def evaluate(
@@ -75,17 +106,30 @@ def evaluate(
     labels: npt.ArrayLike,
     protocol: Protocol,
     p_targets: Sequence[float] = (0.01, 0.05),
+    llrs: npt.ArrayLike | None = None,
 ) -> Result:
-    """EER and minDCF of scores [T] with labels [T]. MetricError on unusable input or another count."""
+    """Figures of scores [T] with labels [T], and of their log-likelihood ratios [T] where there are some.
+
+    MetricError on unusable input or another count than the protocol's.
+    """
     points = operating_points(scores, labels)
     total = points.targets + points.nontargets
     if total != protocol.count:
         raise MetricError(
             f"{total:,} scores for the protocol of {protocol.trials}, which has {protocol.count:,} trials"
         )
-    least = {float(p): points.min_dcf(p, C_MISS, C_FA).value for p in p_targets}
-    equal = points.eer()
-    return Result(equal.value, equal.threshold, least, points.targets, points.nontargets, protocol)
+    equal, costs = points.eer(), [float(p) for p in p_targets]
+    return Result(
+        eer=equal.value,
+        eer_threshold=equal.threshold,
+        min_dcf={p: points.min_dcf(p, C_MISS, C_FA).value for p in costs},
+        min_cllr=least_cllr(points),
+        targets=points.targets,
+        nontargets=points.nontargets,
+        protocol=protocol,
+        act_dcf={} if llrs is None else {p: act_dcf(llrs, labels, p, C_MISS, C_FA) for p in costs},
+        cllr=None if llrs is None else cllr(llrs, labels),
+    )
 
 
 def trials_digest(table: pa.Table) -> str:

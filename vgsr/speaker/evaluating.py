@@ -1,11 +1,55 @@
-"""A finished model on the trial lists of a manifest: figures with their protocol."""
+"""A finished model on the trial lists of a manifest: figures with their protocol, and every score."""
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest, ManifestError
-from vgsr.evaluation import embedding, protocol, scoring
+from vgsr.evaluation import embedding, system
+from vgsr.evaluation.calibration import Calibration
+from vgsr.evaluation.lists import VALIDATION, some_test_lists
+from vgsr.evaluation.protocol import PLAIN
+from vgsr.evaluation.system import Scoring, System, Tested
 from vgsr.speaker.model import Speaker
-from vgsr.training.validation import protocol_of, test_lists
+
+Progress = Callable[[int, int], None]  # utterances done, of how many
+
+
+def ignored(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def as_system(model: Speaker, how: Scoring, background: Manifest | None = None, progress: Progress = ignored) -> System:
+    """The model as a system that scores as `how` says.
+
+    Plain cosines are calibrated as the checkpoint says; anything else by `background`, by default the corpus that the
+    model was trained on. ManifestError where that is not to be found.
+    """
+
+    def embed(manifest: Manifest, ids: Sequence[str]) -> np.ndarray:
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            progress(done, len(ids))
+
+        return embedding.embed(model.student, model.fbank, manifest, ids, model.device, count)
+
+    if how.plain:
+        own = f"{PLAIN}, calibrated on {model.facts['corpus']}/{VALIDATION}"
+        return System(embed, how, own, calibrated=Calibration(**model.facts["calibration"]))
+    if background is None:
+        place = model.experiment.corpus.manifest
+        try:
+            background = manifests.read(place)
+        except ManifestError as error:
+            raise ManifestError(
+                f"{error}\nThe model was trained on that corpus, and this way of scoring needs it: say where it lies "
+                "now with --background"
+            ) from error
+    return system.prepare(embed, how, background)
 
 
 def evaluate(
@@ -13,46 +57,28 @@ def evaluate(
     manifest: Manifest,
     lists: Sequence[str] = (),
     p_targets: Sequence[float] = (0.01, 0.05),
-    advance: Callable[[int, int], None] = lambda done, total: None,
-) -> list[protocol.Result]:
-    """Figures on trial lists of a manifest; without names on every list but `validation`.
+    scorer: System | None = None,
+) -> list[Tested]:
+    """The model on trial lists of a manifest; without names on every list but `validation`.
 
-    ManifestError when a trial has a speaker of the training set: a figure from it would be worthless. Speakers
-    are compared by name, and only with the corpus that the model was trained on.
+    scorer: `as_system` of the model; plain cosines where none is given. ManifestError when a trial has a speaker of
+    the training set: a figure from it would be worthless. Speakers are compared by name, and only with the corpus that
+    the model was trained on.
     """
-    names = test_lists(manifest, lists)
-    if not names:
-        raise ManifestError(f"{manifest.path}: no trial list in it to evaluate on")
-    tables = {name: manifest.named_trials(name) for name in names}
-    ids = sorted({utterance for table in tables.values() for utterance in embedding.trial_utterances(table)})
-    _refuse_overlap(model, manifest, ids)
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        advance(done, len(ids))
-
-    vectors = embedding.embed(model.student, model.fbank, manifest, ids, model.device, count)
-    return [
-        protocol.evaluate(
-            scoring.cosine_scores(vectors, ids, table),
-            table["label"].to_numpy(),
-            protocol_of(manifest, name),
-            p_targets,
-        )
-        for name, table in tables.items()
-    ]
+    names = some_test_lists(manifest, lists)
+    refuse_overlap(model, manifest, names)
+    return system.test(scorer or as_system(model, Scoring()), manifest, names, p_targets)
 
 
-def _refuse_overlap(model: Speaker, manifest: Manifest, ids: list[str]) -> None:
+def refuse_overlap(model: Speaker, manifest: Manifest, lists: Sequence[str]) -> None:
+    """ManifestError when a trial of `lists` has a speaker of the model's training set."""
     if manifest.corpus != model.facts["corpus"]:
         return
-    wanted = set(ids)
-    rows = zip(manifest.utterances["utterance_id"].to_pylist(), manifest.utterances["speaker"].to_pylist(), strict=True)
-    shared = sorted({speaker for name, speaker in rows if name in wanted} & model.training_speakers)
-    if shared:
-        raise ManifestError(
-            f"{manifest.path}: {len(shared)} speakers of its trials were in this model's training set "
-            f"({', '.join(shared[:5])}); a figure from them would be worthless"
-        )
+    speakers = dict(zip(*(manifest.utterances[one].to_pylist() for one in ("utterance_id", "speaker")), strict=True))
+    for name in lists:
+        wanted = embedding.trial_utterances(manifest.named_trials(name), manifest.enrolled(name))
+        if shared := sorted({speakers[utterance] for utterance in wanted} & model.training_speakers):
+            raise ManifestError(
+                f"{manifest.path}: {len(shared)} speakers of its trials {name!r} were in this model's training set "
+                f"({', '.join(shared[:5])}); a figure from them would be worthless"
+            )

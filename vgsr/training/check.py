@@ -17,13 +17,13 @@ from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
 from vgsr.distill import methods
 from vgsr.evaluation import metrics, noisy
+from vgsr.evaluation.lists import VALIDATION, test_lists
 from vgsr.teachers.bank import Bank, BankError
 from vgsr.teachers.pairing import PairingError
 from vgsr.teachers.scores import trial_scores
 from vgsr.training import signals
 from vgsr.training.frontend import BINS
 from vgsr.training.learner import bank_of, data_digest, pair_faces, resolve
-from vgsr.training.validation import LIST, test_lists
 
 # Recordings that are looked at, spread evenly over the training set.
 SAMPLE = 50
@@ -105,9 +105,9 @@ def _corpus(experiment: Experiment, manifest: Manifest) -> list[str]:
     train = manifest.split("train")
     if not len(train):
         raise ConfigError(f"{manifest.path} has no utterance in its split 'train'")
-    trials = manifest.named_trials(LIST)
+    trials = manifest.named_trials(VALIDATION)
     if not len(trials):
-        raise ConfigError(f"{manifest.path}: its list {LIST!r} is empty; without it no epoch can be judged")
+        raise ConfigError(f"{manifest.path}: its list {VALIDATION!r} is empty; without it no epoch can be judged")
     for row in np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int)):
         audio.probe(manifest.file(train["uri"][int(row)].as_py()))
     hours = sum(train["seconds"].to_pylist()) / 3600
@@ -191,7 +191,7 @@ def _teacher(experiment: Experiment, manifest: Manifest, found: _Found) -> list[
         f"teacher {bank.model} ({Path(experiment.teacher.bank or '').name}, {bank.dimension}-d{control}): a face for "
         f"{100 * pairing.coverage:.1f} % of the training utterances"
     ]
-    scores = trial_scores(bank, manifest, manifest.named_trials(LIST))
+    scores = trial_scores(bank, manifest, manifest.named_trials(VALIDATION))
     left = f"{scores.same_image:,} trials of one and the same image and {scores.no_face:,} without a face left out"
     if len(set(scores.labels.tolist())) < 2:
         return [*lines, f"teacher's EER on validation: cannot be told ({left})"]

@@ -13,8 +13,8 @@ from vgsr.data.augment import NoiseSource
 from vgsr.data.features import Fbank
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import calibration, embedding, metrics, noisy, protocol, scoring
+from vgsr.evaluation.lists import VALIDATION
 
-LIST = "validation"
 NOISY = "val_noisy_eer"  # figure: mean EER over the SNRs of evaluate.snr
 
 
@@ -39,25 +39,6 @@ class Validation:
         return figures
 
 
-def test_lists(manifest: Manifest, names: Sequence[str]) -> list[str]:
-    """The trial lists to test on: `names`, or every list of the manifest but `validation`."""
-    return list(names) or [name for name in manifest.trials if name != LIST]
-
-
-def protocol_of(manifest: Manifest, trials: str, seeds: int = 1) -> protocol.Protocol:
-    """The protocol by which a student of ours is scored on the list `trials` of a manifest."""
-    table = manifest.named_trials(trials)
-    return protocol.Protocol(
-        trials=f"{manifest.corpus}/{trials}",
-        count=len(table),
-        digest=protocol.trials_digest(table),
-        enrolment="1 utterance",
-        normalisation="cosine, no score normalisation",
-        seeds=seeds,
-        synthetic=manifest.synthetic,
-    )
-
-
 def validate(
     student: nn.Module,
     fbank: Fbank,
@@ -78,7 +59,7 @@ def validate(
     if world > 1:
         for buffer in student.buffers():
             dist.broadcast(buffer, 0)
-    trials = manifest.named_trials(LIST)
+    trials = manifest.named_trials(VALIDATION)
     ids, labels = embedding.trial_utterances(trials), trials["label"].to_numpy()
 
     def scores(disturb: embedding.Disturb) -> np.ndarray:
@@ -87,7 +68,7 @@ def validate(
 
     clean = scores(embedding.as_recorded)
     return Validation(
-        protocol.evaluate(clean, labels, protocol_of(manifest, LIST), p_targets),
+        protocol.evaluate(clean, labels, protocol.of_list(manifest, VALIDATION), p_targets),
         calibration.fit(clean, labels),
         {snr: metrics.eer(scores(noisy.disturbed(noise, snr)), labels).value for snr in snrs} if noise else {},
     )
