@@ -1,6 +1,7 @@
 """The finished model: the checkpoint's own student, calibrated, and careful about what it is asked."""
 
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -13,28 +14,15 @@ from vgsr.data import audio, manifest
 from vgsr.data.audio import AudioError
 from vgsr.data.manifest import ManifestError
 from vgsr.evaluation.metrics import eer
+from vgsr.speaker import judging
 from vgsr.training import loop, state
 from vgsr.training.session import LocalSession
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tiny, tmp_path_factory):
-    from vgsr import config
-
-    folder = tmp_path_factory.mktemp("run")
-    values = {
-        "name": "tiny",
-        "corpus": {"manifest": str(tiny)},
-        "student": {"channels": 8, "embedding": 16},
-        "train": {"epochs": 2, "batch": 8, "crop_seconds": 0.5, "checkpoint_batches": 2},
-    }
-    last = loop.train(config.build(values), LocalSession(folder))
-    return folder / "checkpoints" / last["best_checkpoint"]
-
-
 def test_figures_are_those_of_embedding_pair_by_pair(checkpoint, tiny):
     model, corpus = speaker.load(checkpoint), manifest.read(tiny)
-    (result,) = speaker.evaluate(model, corpus)
+    (tested,) = speaker.evaluate(model, corpus)
+    result = tested.result
     uri = dict(zip(*(corpus.utterances[name].to_pylist() for name in ("utterance_id", "uri")), strict=True))
     table = corpus.trials["test"].to_pylist()
     scores = [model.verify(corpus.file(uri[row["enrol"]]), corpus.file(uri[row["test"]])).score for row in table[:200]]
@@ -46,7 +34,8 @@ def test_figures_are_those_of_embedding_pair_by_pair(checkpoint, tiny):
 
 def test_validation_figures_come_back(checkpoint, tiny):
     model = speaker.load(checkpoint)
-    (result,) = speaker.evaluate(model, manifest.read(tiny), ["validation"])
+    (tested,) = speaker.evaluate(model, manifest.read(tiny), ["validation"])
+    result = tested.result
     assert result.eer == pytest.approx(model.facts["row"]["val_eer"], abs=1e-9)
     assert result.eer_threshold == pytest.approx(model.facts["eer_threshold"], abs=1e-6)
 
@@ -62,6 +51,29 @@ def test_a_decision_follows_its_threshold(checkpoint, tiny):
     assert strict.threshold > model.verify(one, other, p_target=0.5).threshold
     # At the Bayes threshold of prior 1/2 the likelihoods are equal.
     assert model.verify(one, other, p_target=0.5).accepted == (decision.llr >= 0)
+
+
+def test_a_threshold_has_the_prior_by_which_bayes_would_choose_it(checkpoint, tiny):
+    model, corpus = speaker.load(checkpoint), manifest.read(tiny)
+    one, other = (corpus.file(uri) for uri in corpus.split("test")["uri"].to_pylist()[:2])
+    assert model.verify(one, other, p_target=0.03).prior == pytest.approx(0.03)
+    equal = model.verify(one, other)
+    assert model.verify(one, other, p_target=equal.prior).threshold == pytest.approx(equal.threshold)
+
+
+def test_what_cannot_be_judged_has_a_score_and_no_verdict(model, spoken, tmp_path):
+    wave = spoken(1)
+    short = np.concatenate([wave[:9600], np.zeros(16000, np.float32)])
+    soundfile.write(tmp_path / "b.wav", short, 16000)
+    decision = model.verify(wave, tmp_path / "b.wav")
+    assert decision.score == model.score_trials([(wave, short)])[0]
+    assert decision.llr == pytest.approx(10 * decision.score - 5)
+    assert decision.verdict == f"cannot judge: {tmp_path}/b.wav has {judging.examine(short).problem}"
+    both = model.verify(short, wave + np.random.default_rng(0).normal(0, wave.std(), len(wave)))
+    assert re.search("the first array has 0.*; the second array has an estimated SNR of", both.verdict)
+    clipped = model.verify(wave, np.clip(wave, -0.02, 0.02))
+    assert clipped.verdict in ("same speaker", "different speakers")
+    assert clipped.remarks == ("the second array is clipped: its loudest samples are cut off",)
 
 
 def test_an_array_is_as_good_as_a_file(checkpoint, tiny):
@@ -104,6 +116,17 @@ def test_a_checkpoint_within_an_epoch_serves_to_resume_only(checkpoint, tmp_path
     (copy / "checkpoint.json").write_text(__import__("json").dumps(facts))
     with pytest.raises(state.CheckpointError, match="to resume"):
         speaker.load(copy)
+
+
+def test_damaged_weights_are_told(untrained):
+    folder = untrained()
+    whole = (folder / "student.safetensors").read_bytes()
+    (folder / "student.safetensors").write_bytes(whole[:1000])
+    with pytest.raises(state.CheckpointError, match="damaged"):
+        speaker.load(folder)
+    (folder / "student.safetensors").unlink()
+    with pytest.raises(state.CheckpointError, match=re.escape(str(folder))):
+        speaker.load(folder)
 
 
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):

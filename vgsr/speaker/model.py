@@ -1,37 +1,52 @@
-"""The finished model: a checkpoint in; embeddings and verification out."""
+"""The finished model: a checkpoint in; embeddings, scores and decisions out."""
 
-import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from scipy.special import expit
 from torch import nn
 
 from vgsr import config, students
 from vgsr.config import Experiment
-from vgsr.data import audio
+from vgsr.data.audio import AudioError
 from vgsr.data.features import Fbank
-from vgsr.evaluation import calibration, embedding
+from vgsr.evaluation import calibration, embedding, scoring
+from vgsr.speaker import judging
+from vgsr.speaker.recordings import Recording, RecordingsError, identity, name_of, samples
+from vgsr.teachers.weights import sha256_of
 from vgsr.training import state
 from vgsr.training.frontend import BINS
-
-log = logging.getLogger(__name__)
-
-# Below this, an embedding says little about the speaker; `verify` refuses (our definition, cf. 1-s test conditions).
-SHORTEST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A verification. score: cosine; llr: natural log-likelihood ratio of same to different speaker."""
+    """A verification. score: cosine; llr: natural log-likelihood ratio of same to different speaker.
+
+    threshold: of the score; prior: probability of one speaker at which it is the Bayes threshold, at equal costs;
+    accepted: whether the score reaches it; problems: what forbids a verdict all the same; remarks: what does not.
+    """
 
     score: float
     llr: float
-    threshold: float  # of the score
+    threshold: float
+    prior: float
     accepted: bool
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The decision in words."""
+        if self.problems:
+            return f"cannot judge: {'; '.join(self.problems)}"
+        return "same speaker" if self.accepted else "different speakers"
 
 
 @dataclass(frozen=True)
@@ -46,30 +61,104 @@ class Speaker:
     training_speakers: frozenset[str]
     device: torch.device
 
-    def embed(self, recording: str | Path | np.ndarray) -> np.ndarray:
-        """Embedding `[d]` of a file, or of samples `[T]` at 16 kHz; AudioError when it is too short."""
-        wave = recording if isinstance(recording, np.ndarray) else audio.read(recording)
-        if len(wave) < SHORTEST_SECONDS * audio.RATE:
-            name = "the array" if isinstance(recording, np.ndarray) else recording
-            raise audio.AudioError(
-                name,
-                f"{len(wave) / audio.RATE:.2f} s is too short to know a speaker by (at least {SHORTEST_SECONDS} s)",
-            )
-        return embedding.embed_wave(self.student, self.fbank, wave.astype(np.float32, copy=False), self.device)
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the student's weights: embeddings of equal digests may be compared."""
+        return sha256_of(self.folder / "student.safetensors")
 
-    def verify(
-        self, enrol: str | Path | np.ndarray, test: str | Path | np.ndarray, p_target: float | None = None
-    ) -> Decision:
+    @property
+    def calibration(self) -> calibration.Calibration:
+        """Scores to log-likelihood ratios, fitted on the validation trials (one utterance a side)."""
+        return calibration.Calibration(**self.facts["calibration"])
+
+    def embed(self, recording: Recording) -> np.ndarray:
+        """Embedding `[d]` (not normalised) of a recording; AudioError when it cannot be used or is too short."""
+        return self._embed(recording, "the array")
+
+    def embed_all(self, recordings: Sequence[Recording], advance: Callable[[], None] = lambda: None) -> np.ndarray:
+        """Embeddings `[N, d]` of recordings of any lengths; `advance` is called after each.
+
+        Each is embedded whole and alone, so nothing depends on padding or company, and once however often it comes.
+        RecordingsError, when all are done, for those that cannot be used; its `result` has the others.
+        """
+        names = [f"array {number}" for number in range(1, len(recordings) + 1)]
+        vectors, problems = self._embed_each(recordings, names, advance)
+        if problems:
+            raise RecordingsError(problems, vectors)
+        return vectors
+
+    def score_trials(
+        self, trials: Sequence[tuple[Recording, Recording]], advance: Callable[[], None] = lambda: None
+    ) -> np.ndarray:
+        """Cosine scores `[T]` (float64) of trials, pairs of recordings; `calibration.llr` makes ratios of them.
+
+        `advance` is called after each recording, two a trial. RecordingsError as in `embed_all`.
+        """
+        names = [f"{side} array of trial {t}" for t in range(1, len(trials) + 1) for side in ("first", "second")]
+        vectors, problems = self._embed_each([side for trial in trials for side in trial], names, advance)
+        # Rows 2t and 2t + 1 are the sides of trial t.
+        good = np.flatnonzero(np.isfinite(vectors).all(axis=1).reshape(-1, 2).all(axis=1))
+        table = pa.table({"enrol": (2 * good).astype(str), "test": (2 * good + 1).astype(str)})
+        scores = np.full(len(trials), np.nan)
+        scores[good] = scoring.cosine_scores(vectors, [str(row) for row in range(len(vectors))], table)
+        if problems:
+            raise RecordingsError(problems, scores)
+        return scores
+
+    def verify(self, enrol: Recording, test: Recording, p_target: float | None = None) -> Decision:
         """Are the two recordings of one speaker?
 
         The threshold is that of equal error on the validation trials or, with `p_target`, the Bayes threshold of the
-        calibration at that prior (equal costs).
+        calibration at that prior (equal costs). A recording too short or too noisy to judge (`judging`) is among the
+        decision's problems; its score is there all the same. AudioError for one that cannot be embedded.
         """
-        pair = [self.embed(enrol), self.embed(test)]
-        score = float(np.dot(*pair) / (np.linalg.norm(pair[0]) * np.linalg.norm(pair[1])))
-        fitted = calibration.Calibration(**self.facts["calibration"])
-        threshold = self.facts["eer_threshold"] if p_target is None else calibration.threshold(fitted, p_target)
-        return Decision(score, float(fitted.llr(score)), threshold, score >= threshold)
+        threshold = (
+            self.facts["eer_threshold"] if p_target is None else calibration.threshold(self.calibration, p_target)
+        )
+        names = [name_of(enrol, "the first array"), name_of(test, "the second array")]
+        waves = [samples(side, name) for side, name in zip((enrol, test), names, strict=True)]
+        score = float(self.score_trials([(waves[0], waves[1])])[0])
+        conditions = dict(zip(names, map(judging.examine, waves), strict=True))
+        return Decision(
+            score=score,
+            llr=float(self.calibration.llr(score)),
+            threshold=threshold,
+            prior=float(expit(-self.calibration.llr(threshold))),
+            accepted=score >= threshold,
+            problems=tuple(f"{name} has {found.problem}" for name, found in conditions.items() if found.problem),
+            remarks=tuple(
+                f"{name} is clipped: its loudest samples are cut off"
+                for name, found in conditions.items()
+                if found.clipped
+            ),
+        )
+
+    def _embed(self, recording: Recording, name: str) -> np.ndarray:
+        vector = embedding.embed_wave(self.student, self.fbank, samples(recording, name), self.device)
+        if not (np.isfinite(vector).all() and vector.any()):
+            raise AudioError(
+                name_of(recording, name), "the model makes zeros or no numbers of it; it cannot be compared"
+            )
+        return vector
+
+    def _embed_each(
+        self, recordings: Sequence[Recording], names: Sequence[str], advance: Callable[[], None]
+    ) -> tuple[np.ndarray, list[AudioError]]:
+        """Embeddings `[N, d]`, NaN where a recording cannot be used, and why not; `names` are for arrays."""
+        keys = [identity(recording) for recording in recordings]
+        found: dict[str, np.ndarray | AudioError] = {}
+        for key, recording, name in zip(keys, recordings, names, strict=True):
+            if key not in found:
+                try:
+                    found[key] = self._embed(recording, name)
+                except AudioError as error:
+                    found[key] = error
+            advance()
+        vectors = np.full((len(keys), self.experiment.student.embedding), np.nan, np.float32)
+        for row, key in enumerate(keys):
+            if isinstance(vector := found[key], np.ndarray):
+                vectors[row] = vector
+        return vectors, [problem for problem in found.values() if isinstance(problem, AudioError)]
 
 
 def load(folder: str | Path, device: str = "cpu") -> Speaker:
@@ -87,13 +176,17 @@ def load(folder: str | Path, device: str = "cpu") -> Speaker:
         channels=experiment.student.channels,
         embedding=experiment.student.embedding,
     )
-    student.load_state_dict(load_file(folder / "student.safetensors"))
+    try:
+        student.load_state_dict(load_file(folder / "student.safetensors"))
+        speakers = (folder / "speakers.txt").read_text(encoding="utf-8")
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise state.CheckpointError(f"{folder}: damaged ({error})") from error
     return Speaker(
         folder=folder,
         experiment=experiment,
         student=student.to(device).eval(),
         fbank=Fbank(BINS).to(device),
         facts=facts,
-        training_speakers=frozenset((folder / "speakers.txt").read_text(encoding="utf-8").split("\n")) - {""},
+        training_speakers=frozenset(speakers.split("\n")) - {""},
         device=torch.device(device),
     )
