@@ -64,6 +64,12 @@ def test_noise_belongs_to_the_utterance_and_the_snr_alone(source, folder):
     assert abs(np.corrcoef(louder, first - wave)[0, 1]) < 0.5
 
 
+def test_draws_are_those_of_every_version_before():
+    """A changed draw would change figures that are already written down."""
+    drawn = noisy.generator(noisy.PURPOSE, "a", "10").random(2).tolist()
+    assert drawn == [0.014140161745346713, 0.9956415585419316]
+
+
 class Moments(nn.Module):
     """A student that says everything about its features: no disturbance escapes it."""
 

@@ -3,7 +3,10 @@
 Each utterance is embedded alone and whole, so no figure depends on padding, a crop, or what else is in a batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +17,8 @@ from torch import nn
 from vgsr.data import audio
 from vgsr.data.features import Fbank
 from vgsr.data.manifest import Manifest, ManifestError
+
+AHEAD = 1024  # utterances handed to the threads at once
 
 Disturb = Callable[[str, np.ndarray], np.ndarray]  # utterance id and its samples [T] → samples [T]
 
@@ -41,7 +46,9 @@ def embed(
 ) -> np.ndarray:
     """Embeddings `[len(ids), d]` of the utterances `ids`, in their order; `advance` is called after each.
 
-    `disturb` may change an utterance's samples before they are embedded.
+    `disturb` may change an utterance's samples before they are embedded. On a CPU as many utterances are embedded at
+    once as torch may use threads, each on one: the threads of one utterance mostly wait for each other, for minutes
+    instead of seconds where the machine has other work too. No embedding depends on how many there are.
 
     ManifestError for ids that are not in the manifest, AudioError for a file that cannot be read.
     """
@@ -50,12 +57,33 @@ def embed(
         raise ManifestError(f"{manifest.path}: {rows.null_count} of {len(ids)} utterances are not in the manifest")
     table = manifest.utterances.select(["utterance_id", "uri", "start", "seconds"]).take(rows)
     student.eval()
-    vectors = []
-    for row in table.to_pylist():
+
+    def one(row: dict[str, Any]) -> np.ndarray:
         wave = audio.read(manifest.file(row["uri"]), row["start"], row["seconds"])
-        vectors.append(embed_wave(student, fbank, disturb(row["utterance_id"], wave), device))
-        advance()
+        return embed_wave(student, fbank, disturb(row["utterance_id"], wave), device)
+
+    vectors = []
+    with _single_threads() as threads, ThreadPoolExecutor(threads if device.type == "cpu" else 1) as pool:
+        for first in range(0, len(table), AHEAD):
+            try:
+                for vector in pool.map(one, table.slice(first, AHEAD).to_pylist()):
+                    vectors.append(vector)
+                    advance()
+            except BaseException:  # Ctrl-C too: the rest of them is not to be waited for
+                pool.shutdown(cancel_futures=True)
+                raise
     return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+
+@contextmanager
+def _single_threads() -> Iterator[int]:
+    """Torch with one thread an operation; yields how many it had."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def trial_utterances(trials: pa.Table, enrolled: Mapping[str, Sequence[str]] | None = None) -> list[str]:
