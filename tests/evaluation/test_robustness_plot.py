@@ -14,6 +14,7 @@ from vgsr.evaluation.conditions import ALL
 from vgsr.evaluation.matrix import Matrix
 from vgsr.evaluation.protocol import Protocol
 from vgsr.evaluation.robustness_plot import plot
+from vgsr.style import Look
 
 LINES = Protocol("corpus/list", 100, "0" * 64, "1 utterance", "cosine", 1, False)
 
@@ -70,6 +71,5 @@ def test_a_system_looks_as_it_is_told_to(tmp_path, monkeypatch):
     monkeypatch.setattr(
         robustness_plot, "_line", lambda axes, kind, rates, look: (seen.append(look), line(axes, kind, rates, look))
     )
-    look = {"color": "#123456", "linestyle": ":", "marker": "x"}
-    plot({"one": matrix()}, tmp_path / "plot", {"one": look})
-    assert seen == [look] * 3
+    plot({"one": matrix()}, tmp_path / "plot", {"one": Look("#123456", ":", "x")})
+    assert seen == [{"color": "#123456", "linestyle": ":", "marker": "x"}] * 3

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from vgsr import speaker, tracking
+from vgsr.evaluation import score_files
+from vgsr.evaluation.metrics import eer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EPOCHS = 4
@@ -74,6 +76,11 @@ def test_a_killed_search_is_finished_by_the_same_command(command, tmp_path):
         assert len({metric.step for metric in losses}) == len(losses) == len(epochs) * 3
         assert run.params["distill.method"] in ("cosine", "none")
         assert "experiment.yaml" in [item.path for item in tracker.client.list_artifacts(run.run_id)]
+
+    for run in references.values():  # every score of what was tested is kept
+        scores = score_files.read(tracking.attached(tracker, run.run_id, "scores") / "synthetic_test.parquet")
+        figure = eer(scores["score"].to_numpy(), scores["label"].to_numpy()).value
+        assert run.figures["test_synthetic_test_eer"] == pytest.approx(figure, abs=1e-12)
 
     best = tracking.best(tracker)
     assert f"best checkpoint: {best.tags['vgsr.checkpoint']}" in second.stdout

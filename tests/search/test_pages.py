@@ -112,3 +112,20 @@ def test_a_joint_search_chooses_all_that_the_others_choose(page, base):
 def test_what_a_space_stands_on_is_small_and_can_be_pickled(base):
     pickled = pickle.dumps(base)
     assert pickle.loads(pickled) == base and len(pickled) < 10_000
+
+
+def test_the_arms_of_a_comparison_differ_by_one_part_of_the_method(page, base):
+    comparison = page("comparison")
+    assert comparison.PLAN.space is None
+    assert [config.override(base.experiment, one).digest for one in rehearse(comparison.PLAN, base)]
+    arms = {name: config.override(base.experiment, changes) for name, changes in comparison.ARMS.items()}
+    assert arms["MKD + QAW"].digest == base.experiment.digest
+    assert arms["no teacher"].taught == ()
+    (hard,), (loose,) = arms["hard KD"].taught, arms["MKD"].taught
+    assert (hard.margin.value, hard.margin.unit) == (0.0, "absolute") and loose == base.experiment.taught[0]
+    assert {name for name, arm in arms.items() if arm.quality.signals} == {"MKD + QAW", "shuffled faces"}
+    assert {name: arm.teacher.control for name, arm in arms.items() if arm.teacher.control != "none"} == {
+        "shuffled faces": "shuffled"
+    }
+    changed = {name: set(changes) for name, changes in comparison.ARMS.items()}
+    assert changed["MKD"] < changed["hard KD"] and changed["shuffled faces"] == {"teacher.control"}

@@ -9,8 +9,7 @@ from rich.console import Console
 from vgsr.data import manifest
 from vgsr.search import table
 from vgsr.search.columns import columns
-from vgsr.search.conclude import PROTOCOL
-from vgsr.tracking import COMPLETED, PRUNED, TrackedRun
+from vgsr.tracking import COMPLETED, PROTOCOL, PRUNED, TrackedRun
 
 METRIC, NOISY = "best_val_eer", "best_val_noisy_eer"
 FIGURES = {"best_val_min_dcf_0.01": 0.5, "active": 0.5, "epoch": 4, "total_seconds": 12}

@@ -134,4 +134,4 @@ def _attach(found: "Sequence[tuple[Tested, dict[str, Matrix]]]") -> None:
                 for each in own.values():
                     name = each.protocol.trials.replace("/", "_")
                     pq.write_table(each.table(), Path(folder) / f"{name}.parquet")
-                tracking.attach(tracking.connect(), one.run.run_id, Path(folder), "robustness")
+                tracking.attach(tracking.connect(), one.run.run_id, Path(folder), tracking.ROBUSTNESS)

@@ -8,15 +8,13 @@ greyscale nor colour blindness loses one, and each is named where its line ends.
 import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import matplotlib
 import pyarrow as pa
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from vgsr import style
 from vgsr.evaluation.conditions import CLEAN, NOISY, SNRS, Condition
 from vgsr.evaluation.disturbances import NOISES
 from vgsr.evaluation.matrix import Matrix, centre, of_table
@@ -24,49 +22,29 @@ from vgsr.evaluation.matrix import Matrix, centre, of_table
 One: TypeAlias = Matrix | pa.Table
 Rates = Mapping[Condition, Sequence[float]]  # equal error rates in [0, 1], one a seed
 
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2)), (0, (8, 2)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-EDGE: dict[str, Any] = {
-    "markeredgecolor": "white",
-    "markeredgewidth": 0.4,
-}  # so that markers on one another can be told apart
+EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}  # so that markers on one another show
 BARS: dict[str, Any] = {"elinewidth": 0.8, "capsize": 0, **EDGE}
 LETTERS = 22  # of a name, a line
-PALE = "#DDDDDD"
-WIDTH, HEIGHT, DOTS = 7.0, 2.6, 300  # inches: the width of a page; dots an inch of the PNG
+HEIGHT = 2.6  # inches
 CLEAN_PLACE = SNRS[-1] + 5.0  # where clean speech stands on the axis of SNRs
 LINE_HEIGHT = 0.062  # of a name, a line, as a share of the axis
-SETTINGS: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same picture on every machine
-    "font.size": 7.5,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3.6,
-    "pdf.fonttype": 42,  # text stays text, as publishers ask
-}
 
 
 def plot(
-    matrices: Mapping[str, One | Sequence[One]], path: Path, drawn: Mapping[str, Mapping[str, Any]] | None = None
+    matrices: Mapping[str, One | Sequence[One]], path: Path, looks: Mapping[str, style.Look] | None = None
 ) -> None:
     """Write `path`.pdf and `path`.png.
 
     matrices: by system, one or, of several seeds, as many: then the line is their mean and the bars are ± one standard
-    deviation. drawn: arguments of `Axes.plot` for each system, where it is to look as it does elsewhere. A kind of
-    noise that no system was tested in has no panel; speech that nothing was added to stands beyond the highest SNR.
+    deviation. looks: of each system, where it is to look as it does elsewhere. A kind of noise that no system was
+    tested in has no panel; speech that nothing was added to stands beyond the highest SNR.
     """
     rates = {name: _rates(one) for name, one in matrices.items()}
     kinds = [kind for kind in NOISES if any(one.kind == kind for each in rates.values() for one in each)]
-    drawn = drawn or _looks(list(rates))
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS}):
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    names = list(rates)
+    drawn = {name: look.drawn() for name, look in (looks or style.looks(names, names[0], ())).items()}
+    with style.styled():
+        figure, panels = style.panels(len(kinds), len(kinds), style.PAGE, HEIGHT, sharey=True)
         for kind, axes in zip(kinds, panels, strict=True):
             for name, each in rates.items():
                 _line(axes, kind, each, drawn[name])
@@ -75,9 +53,7 @@ def plot(
         panels[0].set_ylim(bottom=0)
         _name(panels[-1], {name: _last(kinds[-1], each) for name, each in rates.items()}, drawn)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Without dates: equal figures are equal files.
-        figure.savefig(f"{path}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
-        figure.savefig(f"{path}.png", dpi=DOTS, metadata={"Software": None})
+        style.save(figure, path)
 
 
 def _rates(one: One | Sequence[One]) -> Rates:
@@ -87,11 +63,6 @@ def _rates(one: One | Sequence[One]) -> Rates:
     return {
         condition: [each[condition] for each in found] for condition in found[0] if all(condition in e for e in found)
     }
-
-
-def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    looks = zip(names, cycle(COLOURS), cycle(LINES), cycle(MARKERS), strict=False)
-    return {name: {"color": colour, "linestyle": line, "marker": marker} for name, colour, line, marker in looks}
 
 
 def _line(axes: Axes, kind: str, rates: Rates, look: Mapping[str, Any]) -> None:
@@ -126,7 +97,7 @@ def _dress(axes: Axes, kind: str) -> None:
     axes.set_xlabel("SNR (dB)")
     axes.set_xticks([*SNRS, CLEAN_PLACE], [*(f"{snr:g}" for snr in SNRS), "clean"])
     axes.set_xlim(SNRS[0] - 1.5, CLEAN_PLACE + 1.5)
-    axes.grid(axis="y", color=PALE, linewidth=0.5)
+    axes.grid(axis="y", color=style.PALE, linewidth=0.5)
     axes.set_axisbelow(True)
 
 

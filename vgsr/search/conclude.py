@@ -16,9 +16,7 @@ from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
 from vgsr.tracking import TrackedRun, Tracker
 
-SCORES = "scores"  # artifacts of a run: every score of the test lists, one Parquet file a list
 TESTED = "vgsr.tested"  # tag of a run that all of this was done for: how many corpora it was tested on
-PROTOCOL = "vgsr.protocol."  # tags of a run that say by which protocol the figures `test_LIST_…` were measured
 
 
 def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: Console) -> None:
@@ -33,7 +31,7 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
             for manifest in tested:
                 for one in speaker.evaluate(model, manifest, settings.trials, settings.p_target):
                     _log(tracker, run, one, Path(folder))
-            tracking.attach(tracker, run.run_id, Path(folder), SCORES)
+            tracking.attach(tracker, run.run_id, Path(folder), tracking.SCORES)
         tracking.tag(tracker, run.run_id, {TESTED: str(len(tested))})
 
 
@@ -44,7 +42,7 @@ def _log(tracker: Tracker, run: TrackedRun, tested: Tested, folder: Path) -> Non
     figures |= {f"test_{name}_min_dcf_{p:g}": value for p, value in result.min_dcf.items()}
     tracking.log_figures(tracker, run.run_id, figures)
     counts = f"{result.targets:,} target and {result.nontargets:,} non-target trials"
-    tracking.tag(tracker, run.run_id, {f"{PROTOCOL}{name}": f"{counts} · {result.protocol.line()}"})
+    tracking.tag(tracker, run.run_id, {f"{tracking.PROTOCOL}{name}": f"{counts} · {result.protocol.line()}"})
     score_files.write(folder / f"{name}.parquet", tested.scores)
 
 

@@ -9,10 +9,9 @@ from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation.lists import VALIDATION
 from vgsr.search.columns import Column, columns, name
-from vgsr.search.conclude import PROTOCOL
 from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
-from vgsr.tracking import TrackedRun, marked
+from vgsr.tracking import PROTOCOL, TrackedRun, marked
 
 
 def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, console: Console) -> None:

@@ -5,7 +5,7 @@ A search is a parent run, a trial a child run, a single training a run of its ow
 figures; the global batch number is the step of `step_*` figures.
 """
 
-from vgsr.tracking.artifacts import attach, attached, download, in_place, listed, run_uri
+from vgsr.tracking.artifacts import PROTOCOL, ROBUSTNESS, SCORES, attach, attached, download, in_place, listed, run_uri
 from vgsr.tracking.finding import TrackedRun, history, marked, search_run, select, state, trials
 from vgsr.tracking.registry import CHAMPION, MODEL, best, promote, registered
 from vgsr.tracking.runs import (
@@ -28,8 +28,11 @@ __all__ = [
     "FAILED",
     "MODEL",
     "PARENT",
+    "PROTOCOL",
     "PRUNED",
+    "ROBUSTNESS",
     "RUNNING",
+    "SCORES",
     "TrackedRun",
     "Tracker",
     "TrackingError",

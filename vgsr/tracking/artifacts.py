@@ -14,6 +14,10 @@ from mlflow.utils.uri import is_local_uri
 from vgsr.home import home
 from vgsr.tracking.store import Tracker, TrackingError
 
+# What a run keeps besides its figures, one Parquet file a trial list: every score, and the EERs under disturbances.
+SCORES, ROBUSTNESS = "scores", "robustness"
+PROTOCOL = "vgsr.protocol."  # tags that say by which protocol the figures `test_LIST_…` were measured
+
 
 def attach(tracker: Tracker, run_id: str, folder: Path, place: str) -> None:
     """Make the files of a local folder artifacts of a run, under `place`; those of the same name are replaced."""
