@@ -1,14 +1,17 @@
-"""The command line: `vgsr prepare | teach | quality | methods | validate | train | evaluate | verify | best | ui`.
+"""The command line.
+
+`vgsr prepare | teach | quality | methods | validate | train | evaluate | compare | robustness | report |
+verify | best | ui`
 
 Each command reads its arguments, calls one room, and prints a table or a line. Rooms are imported inside the commands:
 `vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.
 """
 
-from vgsr.cli import corpus, evaluation, models, tracked, training
+from vgsr.cli import compare, corpus, evaluation, models, report, robustness, tracked, training
 from vgsr.cli.app import app, console
 from vgsr.mistakes import told
 
-__all__ = ["app", "corpus", "evaluation", "main", "models", "tracked", "training"]
+__all__ = ["app", "compare", "corpus", "evaluation", "main", "models", "report", "robustness", "tracked", "training"]
 
 
 def main() -> None:
