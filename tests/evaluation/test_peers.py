@@ -10,7 +10,7 @@ from vgsr.evaluation import peers, score_files, system
 from vgsr.evaluation.embedding import trial_utterances
 from vgsr.evaluation.score_files import ScoreFileError
 from vgsr.evaluation.scoring import ScoringError
-from vgsr.evaluation.system import Scoring, System
+from vgsr.evaluation.system import Scoring
 
 P_TARGETS = (0.01, 0.05)
 
@@ -80,14 +80,14 @@ def test_what_is_missing_is_listed(corpus, tmp_path):
     (ours,) = by_model(corpus, ["test"])
     score_files.write(tmp_path / "short.txt", ours.scores.slice(1))
     first = ours.scores.to_pylist()[0]
-    with pytest.raises(ScoreFileError, match="1 of .* no score") as caught:
+    with pytest.raises(ScoreFileError, match=r"1 of .* no score") as caught:
         peers.evaluate(tmp_path / "short.txt", corpus, (), Scoring(), corpus, P_TARGETS)
     assert first["enrol"] in str(caught.value) and first["test"] in str(caught.value)
     names, table = vectors(corpus)
     wanted = trial_utterances(corpus.trials["test"])
     kept = [row for row, name in enumerate(names) if name not in wanted[:2]]
     np.savez(tmp_path / "short.npz", ids=np.array(names)[kept], embeddings=table[kept])
-    with pytest.raises(ScoringError, match="2 of .* have no embedding") as caught:
+    with pytest.raises(ScoringError, match=r"2 of .* have no embedding") as caught:
         peers.evaluate(tmp_path / "short.npz", corpus, (), Scoring(), corpus, P_TARGETS)
     assert caught.value.names == wanted[:2]
 

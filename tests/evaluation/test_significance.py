@@ -102,12 +102,29 @@ def test_training_noise_widens_the_interval_and_is_named(systems):
 
 
 def test_what_the_seeds_of_a_pair_have_in_common_cancels():
-    a, b = simulate(speakers=100, targets=1, luck=0.5, share=1.0)
+    rng = np.random.default_rng(0)
+    target = np.arange(8000) % 2
+    speaker = np.where(target, np.arange(8000) // 2, np.arange(8000)) % 100
+    other = np.where(target, speaker, (speaker + 1 + np.arange(8000) // 200) % 100)
+
+    def scored(easy):
+        return pa.table(
+            {
+                "label": target.astype(np.int8),
+                "enrol": [f"{trial}a" for trial in range(8000)],
+                "test": [f"{trial}b" for trial in range(8000)],
+                "enrol_speaker": [f"{number}" for number in speaker],
+                "test_speaker": [f"{number}" for number in other],
+                "score": rng.normal(size=8000) + easy * target,
+            }
+        )
+
+    a, b = ([scored(easy) for easy in (2.0, 2.4, 2.8)] for _ in range(2))
     by_pairs, apart = compare(a, b, seeds_paired=True), compare(a, b, seeds_paired=False)
     assert by_pairs.relative == apart.relative
-    assert by_pairs.high - by_pairs.low < 0.7 * (apart.high - apart.low)
-    wrong = compare(a, [b[1], b[2], b[0]], seeds_paired=True)
-    assert wrong.high - wrong.low > by_pairs.high - by_pairs.low
+    assert by_pairs.high - by_pairs.low < 0.3 * (apart.high - apart.low)
+    crossed = compare(a, [b[1], b[2], b[0]], seeds_paired=True)
+    assert crossed.high - crossed.low > apart.high - apart.low
 
 
 def test_one_system_has_an_interval(systems):

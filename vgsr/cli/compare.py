@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vgsr.evaluation.significance import Comparison
 
 SIDE = "SEARCH/ARM, run ids, or score files (Parquet with speakers); several with commas between them, or a pattern"
+HEADINGS = ("list", "A", "B", "A/B − 1, %", "95 % interval", "p", "A is")
 
 
 @app.command()
@@ -53,36 +54,33 @@ def compare(
 
 
 def _table(found: "dict[str, Comparison]") -> Table:
-    table = Table(title="A against B", title_justify="left")
-    for heading in (
-        "list",
-        "EER A %",
-        "of each seed",
-        "EER B %",
-        "of each seed",
-        "(A − B) / B %",
-        "95 % interval",
-        "p",
-    ):
-        table.add_column(heading, justify="left" if heading == "list" else "right", overflow="fold")
-    table.add_column("A is", overflow="fold")
-    for name, one in found.items():
-        table.add_row(
+    """A row a list; a narrow console breaks names of lists, and other text between words only."""
+    rows = [
+        (
             name,
-            f"{100 * one.eer_a:.2f}",
-            _each(one.eers_a),
-            f"{100 * one.eer_b:.2f}",
-            _each(one.eers_b),
+            _each(one.eer_a, one.eers_a),
+            _each(one.eer_b, one.eers_b),
             f"{100 * one.relative:+.1f}",
             f"{100 * one.low:+.1f} to {100 * one.high:+.1f}",
             "< 0.001" if one.p < 0.001 else f"{one.p:.3f}",
             one.verdict,
         )
+        for name, one in found.items()
+    ]
+    table = Table(title="A against B: EER % (of each seed)", title_justify="left")
+    table.add_column(HEADINGS[0], overflow="fold")
+    for heading, *cells in list(zip(HEADINGS, *rows, strict=True))[1:]:
+        longest = max(len(word) for text in (heading, *cells) for word in text.split())
+        table.add_column(heading, justify="left" if heading == HEADINGS[-1] else "right", min_width=longest)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def _each(eers: Sequence[float]) -> str:
-    return " ".join(f"{100 * eer:.2f}" for eer in eers) if len(eers) > 1 else "–"
+def _each(mean: float, eers: Sequence[float]) -> str:
+    """The mean, and the EER of each seed where there are several, in per cent."""
+    seeds = f" ({', '.join(f'{100 * eer:.2f}' for eer in eers)})" if len(eers) > 1 else ""
+    return f"{100 * mean:.2f}{seeds}"
 
 
 def _described(side: Side) -> str:
@@ -120,7 +118,7 @@ def _warnings(a: Side, b: Side, found: "dict[str, Comparison]") -> list[str]:
         said += [f"{name}: {warning}" for warning in one.basis.warnings]
     if len(found) > 1:
         said.append(
-            f"{len(found)} lists were tested, each on its own, without a correction: of 20 comparisons of equal systems "
+            f"{len(found)} lists were tested, each on its own, with no correction: of 20 comparisons of equal systems "
             "one has p < 0.05"
         )
     return said
