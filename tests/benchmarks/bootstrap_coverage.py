@@ -92,6 +92,12 @@ SETTINGS = {
     "few errors: 40 speakers, EER 2 %": Setting(speakers=40, session=0.5, seeds=(1, 1)),
     "few errors: 100 speakers, EER 2 %": Setting(session=0.5, seeds=(1, 1)),
     "few errors: 40 speakers, 1 target each, EER 5 %": Setting(speakers=40, session=0.62, seeds=(1, 1), **CLIPS),
+    "few errors: 40 speakers, 1 target each, EER 2 %": Setting(speakers=40, session=0.5, seeds=(1, 1), **CLIPS),
+    "few errors: 100 speakers, 1 target each, EER 2 %": Setting(session=0.5, seeds=(1, 1), **CLIPS),
+    "few errors: 100 speakers, 1 target each, EER 2 %, B errs more": Setting(
+        session=0.5, extra=0.4, seeds=(1, 1), **CLIPS
+    ),
+    "few errors: 100 speakers, EER 0.5 %": Setting(session=0.36, seeds=(1, 1)),
     "few errors: 100 speakers, 1 target each, EER 5 %": Setting(session=0.62, seeds=(1, 1), **CLIPS),
 }
 

@@ -109,6 +109,13 @@ def test_one_list_and_other_seeds(said, systems):
     assert "own_clips" not in output and "lists were tested" not in output
 
 
+def test_as_many_but_other_seeds_are_not_paired(said, systems):
+    output = said("s/MKD, seed 0, s/MKD, seed 1", "s/no teacher, seed 2, s/no teacher, seed 1", "--trials", "own_test")
+    a, b = systems["own_test"]
+    assert row(output, "own_test") == expected(compare(a[:2], b[1:], seeds_paired=False, replicates=200))
+    assert "2 and 2 seeds, not paired" in output
+
+
 def test_one_seed_each_is_warned_of(said, systems):
     output = said("s/MKD, seed 1", "s/no teacher, seed 1", "--trials", "own_clips")
     a, b = systems["own_clips"]

@@ -71,7 +71,7 @@ def test_a_model_and_its_own_embeddings_as_a_peer_agree(evaluate, checkpoint, ti
 
 def test_normalised_scores_say_by_what(evaluate, checkpoint, tiny):
     said = evaluate(checkpoint, tiny, "--normalise", "as-norm", "--top", "3", "--qmf", "--p-target", "0.1")
-    assert "AS-norm top 3 of 6 speaker means" in said and "QMF of score, log_seconds_low" in said
+    assert "AS-norm top 3 of 6 speaker means" in said and "QMF of score, log_seconds, norm, imposter_mean, snr" in said
     assert "minDCF(0.1)" in said and "minDCF(0.01)" not in said
 
 

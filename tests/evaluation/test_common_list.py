@@ -77,6 +77,12 @@ def test_another_label_or_speaker_is_another_list():
         common_list([table(), merged], ["A", "B"])
 
 
+def test_another_speaker_on_the_tests_side_alone_is_another_list():
+    renamed = table(test_speaker=["ann", "bob", "cid", "bob", "eve", "ann"])
+    with pytest.raises(ListError, match=r"in 1 trials they have another test_speaker: cid/1 bob/1"):
+        common_list([table(), renamed], ["A", "B"])
+
+
 @pytest.mark.parametrize(
     ("column", "values"),
     [

@@ -6,9 +6,11 @@ VoxSRC-20 submission: large margin fine-tuning and quality-aware score calibrati
 ICASSP 2021 (arXiv 2010.11255), there logistic regression on the score and on duration, embedding magnitude and the
 mean of the highest imposter scores.
 
-A trial says the same whichever side is called the enrolment, so a measure enters as the lower and the higher of its
-two values: as in WeSpeaker (wespeaker/bin/score_calibration.py), without the difference and the quotient that it adds,
-of which the first is a sum of the two and the second nearly so.
+A trial says the same whichever side is called the enrolment, so a measure enters as the mean of both sides (our
+definition). WeSpeaker (wespeaker/bin/score_calibration.py) has the lower and the higher one, from which a fit can tell
+how unlike they are; that is no quality, and it gives trials away: two halves of one recording are equally long and
+equally noisy. Learned on such trials (AVSpeech), it lowered the EER of others of the kind from 14 to 4 % and raised
+that of true pairs of recordings from 14 to 51 %.
 """
 
 from collections.abc import Mapping
@@ -41,7 +43,7 @@ class Measures:
 class Qmf:
     """LLR = Σ weights[feature]·feature + offset, in nats. `dataclasses.asdict` makes it JSON, `Qmf(**d)` reads.
 
-    weights: "score", and "MEASURE_low" and "MEASURE_high" of each field of `Measures` it was fitted with.
+    weights: "score", and each field of `Measures` that it was fitted with.
     """
 
     weights: dict[str, float]
@@ -81,7 +83,7 @@ def measures(
 
 
 def features(scores: npt.ArrayLike, sides: Sides, measures: Measures) -> tuple[list[str], Floats]:
-    """Names [F] and values [T, F] of what a `Qmf` weighs: the score, and of each measure the lower and the higher side.
+    """Names [F] and values [T, F] of what a `Qmf` weighs: the score, and of each measure the mean of both sides.
 
     Raises ScoringError where scores are not one a trial or measures not one a side.
     """
@@ -95,8 +97,7 @@ def features(scores: npt.ArrayLike, sides: Sides, measures: Measures) -> tuple[l
             continue
         if measure.shape != (len(sides.names),):
             raise ScoringError(f"{field.name} {measure.shape} of {len(sides.names):,} sides: expected one a side")
-        enrol, test = measure[sides.enrol], measure[sides.test]
-        columns[f"{field.name}_low"], columns[f"{field.name}_high"] = np.minimum(enrol, test), np.maximum(enrol, test)
+        columns[field.name] = (measure[sides.enrol] + measure[sides.test]) / 2
     return list(columns), np.stack(list(columns.values()), axis=1)
 
 

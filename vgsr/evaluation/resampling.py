@@ -74,7 +74,7 @@ class Replicates:
         """
         figures = contrast @ self.by_speaker
         contributions = (self.drawn - 1.0).T @ (figures - figures.mean())
-        squares = (contributions - contributions.mean()) ** 2
+        squares = contributions**2
         most = len(squares) - 1.0
         if not squares.sum():
             return most

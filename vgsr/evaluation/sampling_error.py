@@ -61,7 +61,8 @@ def standard_error(observed: Floats, replicates: Replicates, arms: Sequence[Floa
 
     observed [systems]: figures of the order of 1, of which `replicates` has those in resampled lists; each arm
     [seeds, systems] holds one contrast of them a seed; speakers: those with target trials. A single seed cannot tell
-    training noise: beside an arm of several seeds its noise is taken to be theirs, and without one it is left out.
+    training noise: beside an arm of several seeds it is taken to be all that these differ by, and without one it is
+    left out.
     """
     several = [arm for arm in arms if len(arm) > 1]
     alone = len(arms) - len(several)
@@ -72,6 +73,6 @@ def standard_error(observed: Floats, replicates: Replicates, arms: Sequence[Floa
     for arm in several:
         deviations = arm - arm.mean(axis=0)
         of_this_list = scale * sum(map(replicates.variance, deviations)) / (len(arm) - 1)
-        training = max(0.0, float(np.var(arm @ observed, ddof=1)) - of_this_list)
-        parts.append((training * (1 / len(arm) + alone), len(arm) - 1.0))
+        between = float(np.var(arm @ observed, ddof=1))
+        parts.append((max(0.0, between - of_this_list) / len(arm) + alone * between, len(arm) - 1.0))
     return StandardError(tuple((variance if variance > ROUNDING else 0.0, freedom) for variance, freedom in parts))
