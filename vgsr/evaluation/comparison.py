@@ -32,8 +32,8 @@ class Basis:
         """How the interval was made, in words."""
         dropped = f" ({self.dropped:,} unusable)" if self.dropped else ""
         return (
-            f"paired bootstrap over the speakers of both sides, {self.replicates:,} lists{dropped}, less its excess "
-            f"within pairs; t interval of the log; {self.training}"
+            f"bootstrap over the speakers of both sides, {self.replicates:,} lists{dropped}, the same for all systems, "
+            f"less its excess within pairs; t interval of the log; {self.training}"
         )
 
     def line(self) -> str:

@@ -9,8 +9,8 @@ seeds' own deviations from their mean; it would count twice if it were not taken
 
 Few seeds measure that excess badly, and the t quantile must be one of few degrees of freedom where they matter. It is
 the mean of both parts' quantiles, weighted by their variances (W. G. Cochran and G. M. Cox, "Experimental Designs",
-1950). The degrees of freedom of Welch and Satterthwaite are overestimated just where the seeds are alike
-by luck: with three of them, and training noise the greater part, a 95 % interval would hold the truth in 92 % of cases.
+1950). The degrees of freedom of Welch and Satterthwaite are overestimated just where the seeds are alike by luck: with
+three of them, and training noise the greater part, a 95 % interval would hold the truth in 92 % of cases.
 """
 
 from collections.abc import Sequence
