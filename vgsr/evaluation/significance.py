@@ -133,9 +133,9 @@ def _basis(trials: CommonList, means: Floats, sampled: Replicates, training: str
         warnings.append("one seed each: another training may change it by more than the interval says")
     errors = float(means.min()) * min(targets, len(who.target) - targets)
     if errors < FEW_ERRORS:
-        warnings.append(f"about {errors:.1f} errors of a kind, fewer than {FEW_ERRORS}: the interval is rough")
+        warnings.append(f"about {errors:.1f} errors of a kind, fewer than {FEW_ERRORS}: the interval may be too narrow")
     if speakers < FEW_SPEAKERS:
-        warnings.append(f"{speakers} speakers with target trials, fewer than {FEW_SPEAKERS}: the interval is rough")
+        warnings.append(f"{speakers} speakers with target trials, fewer than {FEW_SPEAKERS}: it may be too narrow")
     return Basis(
         speakers=who.speakers,
         target_speakers=speakers,
