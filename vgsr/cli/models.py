@@ -132,7 +132,7 @@ def export(
     place: Annotated[str, typer.Argument(help=PLACE)],
     out: Annotated[Path, typer.Argument(help="the ONNX file to write")],
 ) -> None:
-    """Write a model as ONNX: waveforms [batch, samples] at 16 kHz in, embeddings out, the filterbank inside."""
+    """Write a model as ONNX: waveforms (batch × samples) at 16 kHz in, embeddings out, the filterbank inside."""
     import vgsr
     from vgsr.speaker import export as exporting
 
