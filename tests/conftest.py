@@ -51,6 +51,64 @@ def tiny_experiment(tiny):
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tiny, tmp_path_factory) -> Path:
+    """The best checkpoint of two epochs on the tiny corpus, made once."""
+    from vgsr import config
+    from vgsr.training import loop
+    from vgsr.training.session import LocalSession
+
+    folder = tmp_path_factory.mktemp("run")
+    values = {
+        "name": "tiny",
+        "corpus": {"manifest": str(tiny)},
+        "student": {"channels": 8, "embedding": 16},
+        "train": {"epochs": 2, "batch": 8, "crop_seconds": 0.5, "checkpoint_batches": 2},
+    }
+    last = loop.train(config.build(values), LocalSession(folder))
+    return folder / "checkpoints" / last["best_checkpoint"]
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """Writes a checkpoint of random weights: `untrained(seed=1, eer_threshold=0.9)`; its scores say nothing."""
+    import torch
+    from torch import nn
+
+    from vgsr import config, students
+    from vgsr.training import state
+    from vgsr.training.frontend import BINS
+
+    def write(seed=0, folder=None, **facts):
+        folder = folder or tmp_path_factory.mktemp("untrained")
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(seed)
+        student = students.build("ecapa", bins=BINS, channels=8, embedding=16)
+        part = nn.Linear(1, 1)
+        state.write(
+            folder,
+            experiment=config.build(
+                {"name": "u", "corpus": {"manifest": "m"}, "student": {"channels": 8, "embedding": 16}}
+            ),
+            student=student,
+            heads=part,
+            objective=part,
+            optimiser=torch.optim.SGD(part.parameters(), 0.1),
+            position=state.Position(epoch=1),
+            speakers=["somebody"],
+            facts={
+                "corpus": "none",
+                "calibration": {"scale": 10.0, "offset": -5.0},
+                "eer_threshold": 0.5,
+                "validation": "EER 50 % on no trials",
+                **facts,
+            },
+        )
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def free_port():
     """Returns a loopback port that was free a moment ago."""
     import socket

@@ -84,7 +84,7 @@ def _in_folder(folder: Path) -> Path:
 
 def _from_run(place: str) -> Path:
     """The checkpoint of the one tracked run that is meant."""
-    tracker = _tracker()
+    tracker = tracking.connect_existing()
     runs = tracking.select(tracker, place.removeprefix("runs:/"))
     if len(runs) > 1:
         lines = "".join(f"\n  runs:/{run.run_id}  {run.name}, EER {100 * run.best_val_eer:.2f} %" for run in runs)
@@ -106,7 +106,7 @@ def _from_run(place: str) -> Path:
 
 def _from_model(place: str) -> Path:
     """The checkpoint in a registered model."""
-    tracker = _tracker()
+    tracker = tracking.connect_existing()
     uri = tracking.registered(tracker, place)
     found = _among(tracker, uri)
     if found is None:
@@ -176,14 +176,6 @@ def _cached(facts: object, place: str, fill: Callable[[Path], None]) -> Path:
                 if not target.is_dir():  # else another process was first
                     raise
     return target
-
-
-def _tracker() -> Tracker:
-    """The tracking store, unless it is a database that does not exist: a misspelt path must not make one."""
-    uri = tracking.default_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise TrackingError(f"no runs are tracked on this machine yet (there is no {uri.removeprefix('sqlite:///')})")
-    return tracking.connect(uri)
 
 
 def _without_secrets(text: str) -> str:

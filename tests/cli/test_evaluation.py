@@ -4,25 +4,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from vgsr import cli, config, speaker
+from vgsr import cli, speaker
 from vgsr.data import manifest
 from vgsr.evaluation import score_files
 from vgsr.evaluation.embedding import embed, trial_utterances
-from vgsr.training import loop
-from vgsr.training.session import LocalSession
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny, tmp_path_factory):
-    values = {
-        "name": "tiny",
-        "corpus": {"manifest": str(tiny)},
-        "student": {"channels": 8, "embedding": 16},
-        "train": {"epochs": 1, "batch": 8, "crop_seconds": 0.5},
-    }
-    folder = tmp_path_factory.mktemp("run")
-    last = loop.train(config.build(values), LocalSession(folder))
-    return folder / "checkpoints" / last["best_checkpoint"]
 
 
 @pytest.fixture

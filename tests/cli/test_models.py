@@ -6,44 +6,23 @@ import numpy as np
 import onnxruntime
 import pytest
 import soundfile
-import torch
-from torch import nn
 
-from vgsr import cli, config, speaker, students
+from vgsr import cli, speaker
 from vgsr.corpora import voice
 from vgsr.corpora.identities import VOICED, voice_of
 from vgsr.speaker import gallery
-from vgsr.training import state
-from vgsr.training.frontend import BINS
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(untrained, tmp_path_factory):
     """Random weights: with a scale so steep, only a recording itself is like another."""
-    folder = tmp_path_factory.mktemp("run") / "checkpoints" / "00001-000000"
-    folder.mkdir(parents=True)
-    torch.manual_seed(0)
-    part = nn.Linear(1, 1)
-    state.write(
-        folder,
-        experiment=config.build(
-            {"name": "u", "corpus": {"manifest": "m"}, "student": {"channels": 8, "embedding": 16}}
-        ),
-        student=students.build("ecapa", bins=BINS, channels=8, embedding=16),
-        heads=part,
-        objective=part,
-        optimiser=torch.optim.SGD(part.parameters(), 0.1),
-        position=state.Position(epoch=1),
-        speakers=["somebody"],
-        facts={
-            "corpus": "none",
-            "calibration": {"scale": 50000.0, "offset": -49994.0},
-            "eer_threshold": 0.9999,
-            "validation": "EER 7 % on [no] trials",
-            "row": {"best_checkpoint": "00001-000000"},
-        },
+    return untrained(
+        folder=tmp_path_factory.mktemp("run") / "checkpoints" / "00001-000000",
+        calibration={"scale": 50000.0, "offset": -49994.0},
+        eer_threshold=0.9999,
+        validation="EER 7 % on [no] trials",
+        row={"best_checkpoint": "00001-000000"},
     )
-    return folder
 
 
 @pytest.fixture(scope="module")

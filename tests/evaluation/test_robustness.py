@@ -11,7 +11,7 @@ from torch import nn
 
 from vgsr.data import audio, manifest
 from vgsr.data.features import Fbank
-from vgsr.evaluation import condition_file, disturbances, matrix, robustness
+from vgsr.evaluation import condition_file, disturbances, embedding, matrix, robustness
 from vgsr.evaluation.conditions import ALL, Condition
 from vgsr.evaluation.embedding import embed_wave, trial_utterances
 
@@ -97,7 +97,7 @@ def test_a_matrix_is_the_error_rates_of_every_condition(model, corpus, drawn, tm
     enrolled = corpus.enrolled("several")
     for condition in ALL:
         disturb, vectors = drawn.disturbed(condition), {}
-        for name in robustness.utterances(corpus, ["test", "several"]):
+        for name in embedding.of_lists(corpus, ["test", "several"]):
             wave = audio.read(corpus.file(rows[name]["uri"]), rows[name]["start"], rows[name]["seconds"])
             vectors[name] = embed_wave(model.student, model.fbank, disturb(name, wave), CPU).astype(np.float64)
         vectors |= {name: np.mean([vectors[one] for one in each], axis=0) for name, each in enrolled.items()}
@@ -111,7 +111,7 @@ def test_a_matrix_is_the_error_rates_of_every_condition(model, corpus, drawn, tm
 
 def test_what_is_embedded_has_exactly_the_snr_that_its_condition_says(corpus, drawn, tmp_path):
     rows = {row["utterance_id"]: row for row in corpus.utterances.to_pylist()}
-    name = robustness.utterances(corpus, ["test"])[0]
+    name = embedding.of_lists(corpus, ["test"])[0]
     clean = audio.read(corpus.file(rows[name]["uri"]), rows[name]["start"], rows[name]["seconds"]).astype(np.float64)
     for condition in drawn.all:
         model = Model(Moments(), Samples())
@@ -147,7 +147,7 @@ def test_work_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(model, cor
     again = robustness.evaluate(model, corpus, drawn, ["test"], tmp_path / "stopped", count)
     assert again == whole
     assert 0 < done[True] < 100 and kept > 0
-    assert done[True] + done[False] - 101 == 20 * len(robustness.utterances(corpus, ["test"]))
+    assert done[True] + done[False] - 101 == 20 * len(embedding.of_lists(corpus, ["test"]))
     files = {file.relative_to(tmp_path / "whole"): file.read_bytes() for file in (tmp_path / "whole").rglob("*.npy")}
     assert files == {
         file.relative_to(tmp_path / "stopped"): file.read_bytes() for file in (tmp_path / "stopped").rglob("*.npy")
@@ -168,7 +168,7 @@ def test_other_weights_and_other_conditions_do_not_take_what_was_kept(model, cor
 
 
 def test_embeddings_do_not_hang_on_threads_which_are_as_many_again_afterwards(corpus, drawn, tmp_path):
-    ids = robustness.utterances(corpus, ["test"])
+    ids = embedding.of_lists(corpus, ["test"])
     wide = Model(nn.Sequential(Moments(), nn.Linear(160, 512)), Fbank(80))
     before, vectors = torch.get_num_threads(), []
     try:

@@ -1,10 +1,10 @@
 """A tracking store for all these tests, and a finished model to put into it."""
 
+import shutil
+
 import pytest
 
-from vgsr import config, tracking
-from vgsr.training import loop
-from vgsr.training.session import LocalSession
+from vgsr import tracking
 
 
 @pytest.fixture(scope="session")
@@ -13,17 +13,9 @@ def tracker(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tiny, tmp_path_factory):
-    """A checkpoint of a model that was trained for two epochs; its path has letters that URIs write otherwise."""
-    folder = tmp_path_factory.mktemp("a run #1")
-    values = {
-        "name": "tiny",
-        "corpus": {"manifest": str(tiny)},
-        "student": {"channels": 8, "embedding": 16},
-        "train": {"epochs": 2, "batch": 8, "crop_seconds": 0.5},
-    }
-    last = loop.train(config.build(values), LocalSession(folder))
-    return folder / "checkpoints" / last["best_checkpoint"]
+def checkpoint(checkpoint, tmp_path_factory):
+    """The trained checkpoint at a path with letters that URIs write otherwise."""
+    return shutil.copytree(checkpoint, tmp_path_factory.mktemp("a run #1") / "checkpoints" / checkpoint.name)
 
 
 @pytest.fixture(scope="session")

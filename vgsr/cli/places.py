@@ -60,12 +60,10 @@ def _runs(place: str) -> "list[TrackedRun]":
     """The tracked runs that a place means; none where it is a folder, or nothing that is tracked."""
     from vgsr import tracking
 
-    uri = tracking.default_uri()
-    untracked = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file()
-    if untracked or place.startswith(("s3://", "models:/")) or Path(place).expanduser().exists():
+    if place.startswith(("s3://", "models:/")) or Path(place).expanduser().exists():
         return []
     try:
-        return tracking.select(tracking.connect(uri), place.removeprefix("runs:/"))
+        return tracking.select(tracking.connect_existing(), place.removeprefix("runs:/"))
     except tracking.TrackingError:
         return []  # `vgsr.load` tells what was tried
 

@@ -105,9 +105,9 @@ def _disturbances(models: Sequence[Tested], noise: Path, rirs: Path | None) -> "
 
 
 def _evaluate(one: Tested, corpus: "Manifest", drawn: "Conditions", lists: Sequence[str]) -> "dict[str, Matrix]":
-    from vgsr.evaluation import robustness
+    from vgsr.evaluation import embedding, robustness
 
-    total, reused = len(robustness.utterances(corpus, lists)) * len(drawn.all), 0
+    total, reused = len(embedding.of_lists(corpus, lists)) * len(drawn.all), 0
     with progress_bar() as progress:
         task = progress.add_task(escape(one.title), total=total)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vgsr.evaluation.protocol import counted
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -38,8 +40,7 @@ class Basis:
 
     def line(self) -> str:
         """All but the warnings in one printable line."""
-        trials = f"{self.targets:,} target and {self.nontargets:,} non-target trials"
-        return f"{self.speakers:,} speakers · {trials} · {self.method}"
+        return f"{self.speakers:,} speakers · {counted(self.targets, self.nontargets)} · {self.method}"
 
 
 @dataclass(frozen=True)

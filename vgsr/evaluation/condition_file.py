@@ -6,7 +6,6 @@ every recording, and a digest over all of that and the table: figures with one d
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vgsr.data import whole
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import conditions, embedding, protocol, rows
 from vgsr.evaluation.conditions import ALL, CLEAN, DRAWS, Condition
@@ -79,8 +79,7 @@ def prepare(
     Without a `file` they lie in `folder`, under a name made of what they depend on. The seed is 0 unless given.
     ConditionsError when those in the file are of another corpus, another seed, other recordings or other utterances.
     """
-    tables = {name: (corpus.named_trials(name), corpus.enrolled(name)) for name in lists}
-    ids = sorted({utterance for each in tables.values() for utterance in embedding.trial_utterances(*each)})
+    ids = embedding.of_lists(corpus, lists)
     known = {kind: [asdict(one) for one in found] for kind, found in sorted(disturbances.of.items())}
     header = {
         "format": FORMAT,
@@ -142,13 +141,8 @@ def _check_recordings(file: Path, drawn: dict[str, list[dict[str, Any]]], distur
 def _write(file: Path, draws: pa.Table, header: dict[str, Any]) -> None:
     """All or nothing."""
     text = json.dumps({**header, "digest": _digest(header, draws)}, sort_keys=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_name(f".{file.name}.{os.getpid()}")  # not mkstemp's, which nobody else may read
-    try:
+    with whole.written(file) as staging:
         pq.write_table(draws.replace_schema_metadata({_KEY: text.encode()}), staging, compression="zstd")
-        os.replace(staging, file)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], pa.Table]:

@@ -91,3 +91,9 @@ def trial_utterances(trials: pa.Table, enrolled: Mapping[str, Sequence[str]] | N
     both = pa.chunked_array([*trials["enrol"].chunks, *trials["test"].chunks], pa.string())
     behind = enrolled or {}
     return sorted({utterance for name in pc.unique(both).to_pylist() for utterance in behind.get(name, (name,))})
+
+
+def of_lists(manifest: Manifest, lists: Sequence[str]) -> list[str]:
+    """The utterances of trial lists of a manifest, each once, sorted; those behind an enrolled name instead of it."""
+    each = (trial_utterances(manifest.named_trials(name), manifest.enrolled(name)) for name in lists)
+    return sorted({utterance for own in each for utterance in own})

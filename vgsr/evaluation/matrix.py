@@ -12,7 +12,7 @@ from itertools import groupby
 import pyarrow as pa
 
 from vgsr.evaluation.conditions import ALL, CLEAN, NOISY, UNITS, Condition
-from vgsr.evaluation.protocol import Protocol
+from vgsr.evaluation.protocol import Protocol, counted
 
 TABLE = pa.schema(
     [
@@ -38,7 +38,7 @@ class Matrix:
         rows = [
             {"condition": one.name, "kind": one.kind, "level": one.level, "eer": eer} for one, eer in self.eer.items()
         ]
-        counts = f"{self.targets:,} target and {self.nontargets:,} non-target trials"
+        counts = counted(self.targets, self.nontargets)
         return pa.Table.from_pylist(rows, TABLE).replace_schema_metadata(
             {"protocol": f"{counts} · {self.protocol.line()}"}
         )
@@ -89,7 +89,7 @@ def notes(systems: Mapping[str, Sequence[Matrix]]) -> list[str]:
     """The lines under a table of `grid`: what its means are over, how fine its figures are, and every protocol."""
     first = next(iter(systems.values()))[0]
     lines = list(means(first.eer))
-    counts = f"{first.targets:,} target and {first.nontargets:,} non-target trials"
+    counts = counted(first.targets, first.nontargets)
     lines.append(f"EER in %; {counts}: a target trial more or less missed is {100 / first.targets:.2g} points")
     protocols: dict[str, list[str]] = {}
     for name, each in systems.items():

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import protocol, rows, score_files, system
-from vgsr.evaluation.embedding import trial_utterances
+from vgsr.evaluation.embedding import of_lists
 from vgsr.evaluation.embedding_files import read_embeddings
 from vgsr.evaluation.lists import VALIDATION, some_test_lists
 from vgsr.evaluation.score_files import ScoreFileError
@@ -61,8 +61,7 @@ def holds_embeddings(file: Path) -> bool:
 
 def _system(file: Path, how: Scoring, background: Manifest) -> system.System:
     embed, ids = _embedder(file)
-    trials = background.trials.get(VALIDATION)
-    held_out = set(trial_utterances(trials)) if trials is not None else set()
+    held_out = set(of_lists(background, [VALIDATION])) if VALIDATION in background.trials else set()
     if how.plain and not held_out <= ids:  # scores alone need no more than the trials' own utterances
         return system.System(embed, how, protocol.PLAIN)
     return system.prepare(embed, how, background)

@@ -54,6 +54,11 @@ class Protocol:
         return " · ".join(["SYNTHETIC corpus", *parts] if self.synthetic else parts)
 
 
+def counted(targets: int, nontargets: int) -> str:
+    """How many trials of each kind a list has, as every line says it."""
+    return f"{targets:,} target and {nontargets:,} non-target trials"
+
+
 @dataclass(frozen=True)
 class Result:
     """Figures of one trial list. eer in [0, 1]; min_dcf, act_dcf: p_target -> normalised cost with C_MISS and C_FA.
@@ -78,8 +83,11 @@ class Result:
             costs = f"(p_target {p:g}, C_miss {C_MISS:g}, C_fa {C_FA:g})"
             parts.append(f"minDCF{costs} {value:.4f}" + (f", actDCF {self.act_dcf[p]:.4f}" if self.act_dcf else ""))
         parts.append(f"minCllr {self.min_cllr:.4f}" + ("" if self.cllr is None else f", Cllr {self.cllr:.4f}"))
-        counts = f"{self.targets:,} target and {self.nontargets:,} non-target trials"
-        return " · ".join([*parts, counts, self.protocol.line()])
+        return " · ".join([*parts, self.counted_line()])
+
+    def counted_line(self) -> str:
+        """How many trials of each kind there are, and the protocol, in one printable line."""
+        return f"{counted(self.targets, self.nontargets)} · {self.protocol.line()}"
 
 
 def of_list(manifest: Manifest, name: str, normalisation: str = PLAIN) -> Protocol:

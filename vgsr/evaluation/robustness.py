@@ -5,7 +5,6 @@ conditions and the utterances: work that was stopped goes on where it was.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vgsr.data import whole
 from vgsr.data.features import Fbank
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import embedding, metrics, protocol, scoring
@@ -40,12 +40,6 @@ class Model(Protocol):
     def device(self) -> torch.device: ...
 
 
-def utterances(corpus: Manifest, lists: Sequence[str]) -> list[str]:
-    """The utterances of trial lists, each once, sorted."""
-    tables = [(corpus.named_trials(name), corpus.enrolled(name)) for name in lists]
-    return sorted({utterance for table in tables for utterance in embedding.trial_utterances(*table)})
-
-
 def evaluate(
     model: Model,
     corpus: Manifest,
@@ -58,7 +52,7 @@ def evaluate(
 
     Both sides of a trial are disturbed; scores are cosines without normalisation.
     """
-    ids = utterances(corpus, lists)
+    ids = embedding.of_lists(corpus, lists)
     words = f"{protocol.PLAIN}, both sides disturbed, conditions {conditions.digest[: protocol.SHOWN]}"
     found: dict[str, dict[Condition, float]] = {name: {} for name in lists}
     of_model = folder / model.digest[:16] / f"{conditions.digest[:16]}-{model.device.type}-{FORMAT}"
@@ -97,17 +91,7 @@ def embed(
         own = embedding.embed(
             model.student, model.fbank, corpus, wanted, model.device, lambda: advance(1, False), disturb
         )
-        _keep(file, own)
+        with whole.written(file) as staging:
+            np.save(staging, own, allow_pickle=False)
         parts.append(own)
     return np.concatenate(parts)
-
-
-def _keep(file: Path, vectors: np.ndarray) -> None:
-    """All or nothing: a file that is there is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_name(f".{file.stem}.{os.getpid()}.npy")
-    try:
-        np.save(staging, vectors, allow_pickle=False)
-        os.replace(staging, file)
-    finally:
-        staging.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from vgsr.data.manifest import Manifest, ManifestError
 from vgsr.evaluation import calibration, cohort, protocol, qmf, score_files, scoring
 from vgsr.evaluation.calibration import Calibration
 from vgsr.evaluation.cohort import Cohort
-from vgsr.evaluation.embedding import trial_utterances
+from vgsr.evaluation.embedding import of_lists
 from vgsr.evaluation.lists import VALIDATION
 from vgsr.evaluation.metrics import Floats
 from vgsr.evaluation.qmf import Qmf
@@ -135,13 +135,13 @@ def _raw(
     system: System, manifest: Manifest, lists: Sequence[str]
 ) -> dict[str, tuple[Floats, scoring.Sides, qmf.Measures, np.ndarray]]:
     """Scores before any calibration, sides, measures and labels of each list; every utterance is embedded once."""
-    tables = {name: (manifest.named_trials(name), manifest.enrolled(name)) for name in lists}
-    ids = sorted({one for trials, enrolled in tables.values() for one in trial_utterances(trials, enrolled)})
+    ids = of_lists(manifest, lists)
     vectors = system.embed(manifest, ids)
     found = {}
-    for name, (trials, enrolled) in tables.items():
-        centre = system.cohort.mean if system.cohort else None
-        sides = scoring.sides(vectors, ids, trials, enrolled, centre)
+    centre = system.cohort.mean if system.cohort else None
+    for name in lists:
+        trials = manifest.named_trials(name)
+        sides = scoring.sides(vectors, ids, trials, manifest.enrolled(name), centre)
         scores, statistics = scoring.cosine(sides), None
         if system.scoring.normalisation == "as-norm" and system.cohort:
             statistics = cohort.statistics(sides, system.cohort, system.scoring.top)

@@ -68,16 +68,7 @@ def taught(run: TrackedRun) -> str:
 
 def held(run: TrackedRun) -> list[Held]:
     """The margin of each distillation of a run; none without a teacher."""
-    keys = [key for key in run.params if re.fullmatch(r"distill\.(\d+\.)?method", key)]
-    taught = [key.removesuffix("method") for key in sorted(keys) if run.params[key] != "none"]
-    return [
-        Held(
-            run.params[f"{prefix}method"],
-            run.params[f"{prefix}margin.unit"],
-            float(run.params[f"{prefix}margin.value"]),
-        )
-        for prefix in taught
-    ]
+    return [Held(one["method"], one["margin.unit"], float(one["margin.value"])) for one in run.distillations]
 
 
 def same_but_control(run: TrackedRun, other: TrackedRun) -> bool:

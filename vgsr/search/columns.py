@@ -1,6 +1,5 @@
 """What a search's table says of one run: for each column a heading and how its cell is read from the run."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,19 +46,8 @@ def name(run: TrackedRun) -> str:
     return marked(run.tags["vgsr.trial"], run.tags.get("vgsr.control", "none"))
 
 
-def distillations(run: TrackedRun) -> list[dict[str, str]]:
-    """The settings of each distillation of a run, like `margin.value`; empty without a teacher."""
-    several = sorted(key.removesuffix("method") for key in run.params if re.fullmatch(r"distill\.\d+\.method", key))
-    prefixes = several or ["distill."]
-    found = [
-        {key.removeprefix(prefix): value for key, value in run.params.items() if key.startswith(prefix)}
-        for prefix in prefixes
-    ]
-    return [one for one in found if one.get("method", "none") != "none"]
-
-
 def _of_each(said: Callable[[Mapping[str, str]], str]) -> Callable[[TrackedRun], str]:
-    return lambda run: " + ".join(map(said, distillations(run))) or NOTHING
+    return lambda run: " + ".join(map(said, run.distillations)) or NOTHING
 
 
 def _joined(key: str) -> Callable[[TrackedRun], str]:
@@ -71,14 +59,14 @@ def _margin(one: Mapping[str, str]) -> str:
 
 
 def _active(run: TrackedRun) -> str:
-    keys = figure_names("active", [one["method"] for one in distillations(run)])
+    keys = figure_names("active", [one["method"] for one in run.distillations])
     return " + ".join(f"{100 * run.figures[key]:.0f}" for key in keys if key in run.figures) or NOTHING
 
 
 def _quality(run: TrackedRun) -> str:
     settings = {key.removeprefix("quality."): value for key, value in run.params.items() if key.startswith("quality.")}
     signals = settings["signals"].strip("[]").replace("'", "")  # MLflow keeps a list as its Python text
-    if settings["apply_to"] == "distillation" and not distillations(run):
+    if settings["apply_to"] == "distillation" and not run.distillations:
         return NOTHING
     if not signals:
         return "none"

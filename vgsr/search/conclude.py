@@ -41,8 +41,7 @@ def _log(tracker: Tracker, run: TrackedRun, tested: Tested, folder: Path) -> Non
     figures = {f"test_{name}_eer": result.eer}
     figures |= {f"test_{name}_min_dcf_{p:g}": value for p, value in result.min_dcf.items()}
     tracking.log_figures(tracker, run.run_id, figures)
-    counts = f"{result.targets:,} target and {result.nontargets:,} non-target trials"
-    tracking.tag(tracker, run.run_id, {f"{tracking.PROTOCOL}{name}": f"{counts} · {result.protocol.line()}"})
+    tracking.tag(tracker, run.run_id, {f"{tracking.PROTOCOL}{name}": result.counted_line()})
     score_files.write(folder / f"{name}.parquet", tested.scores)
 
 

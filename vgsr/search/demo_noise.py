@@ -4,7 +4,6 @@ In: a folder and a seed. Out: `noise.flac` (power 1/f), `babble.flac` (made-up p
 (chords). All of it is our definition.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import soundfile
 
 from vgsr.corpora.identities import VOICED, voice_of
 from vgsr.corpora.voice import RATE, speak
+from vgsr.data import whole
 
 SECONDS = 20
 LEVEL = 0.05  # RMS of a recording
@@ -31,9 +31,8 @@ def render(folder: str, seed: int) -> None:
         if path.exists():
             continue
         wave = make(np.random.default_rng([seed, 20, number]))
-        unfinished = path.with_suffix(".part")  # a killed run must not leave half a recording under its name
-        soundfile.write(unfinished, LEVEL * wave / np.sqrt(np.mean(wave**2)), RATE, format="FLAC", subtype="PCM_16")
-        os.replace(unfinished, path)
+        with whole.written(path) as staging:  # a killed run must not leave half a recording under its name
+            soundfile.write(staging, LEVEL * wave / np.sqrt(np.mean(wave**2)), RATE, format="FLAC", subtype="PCM_16")
 
 
 def hiss(rng: np.random.Generator) -> np.ndarray:

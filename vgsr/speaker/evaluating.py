@@ -76,8 +76,9 @@ def refuse_overlap(model: Speaker, manifest: Manifest, lists: Sequence[str]) -> 
         return
     speakers = dict(zip(*(manifest.utterances[one].to_pylist() for one in ("utterance_id", "speaker")), strict=True))
     for name in lists:
-        wanted = embedding.trial_utterances(manifest.named_trials(name), manifest.enrolled(name))
-        if shared := sorted({speakers[utterance] for utterance in wanted} & model.training_speakers):
+        if shared := sorted(
+            {speakers[utterance] for utterance in embedding.of_lists(manifest, [name])} & model.training_speakers
+        ):
             raise ManifestError(
                 f"{manifest.path}: {len(shared)} speakers of its trials {name!r} were in this model's training set "
                 f"({', '.join(shared[:5])}); a figure from them would be worthless"

@@ -20,7 +20,7 @@ from vgsr.tracking.runs import (
     open_run,
     tag,
 )
-from vgsr.tracking.store import Tracker, TrackingError, connect, default_uri
+from vgsr.tracking.store import Tracker, TrackingError, connect, connect_existing, default_uri
 
 __all__ = [
     "CHAMPION",
@@ -41,6 +41,7 @@ __all__ = [
     "best",
     "close_run",
     "connect",
+    "connect_existing",
     "default_uri",
     "download",
     "history",

@@ -48,6 +48,16 @@ class TrackedRun:
         """The seed of its experiment."""
         return int(self.params["seed"])
 
+    @property
+    def distillations(self) -> list[dict[str, str]]:
+        """The settings of each of its distillations, like `margin.value`; empty without a teacher."""
+        several = (key.removesuffix("method") for key in self.params if re.fullmatch(r"distill\.\d+\.method", key))
+        found = [
+            {key.removeprefix(prefix): value for key, value in self.params.items() if key.startswith(prefix)}
+            for prefix in sorted(several) or ["distill."]
+        ]
+        return [one for one in found if one.get("method", "none") != "none"]
+
 
 def marked(name: str, control: str) -> str:
     """A run's name as it is shown: that of a control (`teacher.control`) cannot be mistaken for a result's."""

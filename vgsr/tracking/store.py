@@ -65,6 +65,17 @@ def connect(uri: str | None = None, experiment: str = "vgsr") -> Tracker:
     return Tracker(uri, client, experiment_id)
 
 
+def connect_existing() -> Tracker:
+    """The tracking store, unless it is a database that does not exist: a misspelt place must not make one.
+
+    TrackingError then, and as `connect` does.
+    """
+    uri = default_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise TrackingError(f"no runs are tracked on this machine yet (there is no {uri.removeprefix('sqlite:///')})")
+    return connect(uri)
+
+
 def tagged(tracker: Tracker, tags: Mapping[str, str]) -> Iterator[Run]:
     """The runs that have all these tags, the latest first.
 
