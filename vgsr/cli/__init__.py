@@ -7,11 +7,23 @@ Each command reads its arguments, calls one room, and prints a table or a line. 
 `vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.
 """
 
-from vgsr.cli import compare, corpus, evaluation, models, report, robustness, tracked, training
+from vgsr.cli import compare, corpus, evaluation, extraction, models, report, robustness, tracked, training
 from vgsr.cli.app import app, console
 from vgsr.mistakes import told
 
-__all__ = ["app", "compare", "corpus", "evaluation", "main", "models", "report", "robustness", "tracked", "training"]
+__all__ = [
+    "app",
+    "compare",
+    "corpus",
+    "evaluation",
+    "extraction",
+    "main",
+    "models",
+    "report",
+    "robustness",
+    "tracked",
+    "training",
+]
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ shared.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vgsr.config import nearest
@@ -71,10 +71,29 @@ def standard_lists(utterances: Rows, seed: int) -> Trials:
     }
 
 
+def no_enrolments(utterances: Rows) -> dict[str, list[tuple[str, str]]]:
+    """Every enrolment is one utterance."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A count that the corpus' authors publish, `what` it counts in words, and `of`, which counts it in what was found.
+
+    `of` gets the recordings that can be read, before any cut, and the trial lists.
+    """
+
+    what: str
+    count: int
+    of: Callable[[Rows, Trials], int]
+
+
 @dataclass(frozen=True)
 class Layout:
     """What a reader found under `root`.
 
+    splits: speakers whose split the corpus itself fixes; shares are drawn from the others. published: counts to be
+    compared with. enrolments: of trial lists that enrol by several utterances, pairs (enrolled name, utterance).
     test_first: speakers that the test split takes before any other. cut: makes the final utterances of
     those scanned and split (say, halves). lists: the trial lists of the final utterances and a seed. teach:
     makes the teacher bank from the finished manifest, for a corpus that brings its own teacher.
@@ -88,6 +107,9 @@ class Layout:
     cut: Callable[[Rows], list[Utterance]] = whole
     lists: Callable[[Rows, int], Trials] = standard_lists
     teach: Callable[[Manifest], Bank] | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
+    enrolments: Callable[[Rows], dict[str, list[tuple[str, str]]]] = no_enrolments
+    published: Sequence[Published] = ()
 
 
 @dataclass(frozen=True)

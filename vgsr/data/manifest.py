@@ -73,8 +73,13 @@ class Manifest:
     trials: dict[str, pa.Table]
     enrolments: dict[str, pa.Table]
 
+    @property
+    def location(self) -> str:
+        """Where the corpus lies: `root`, itself relative to the manifest's folder."""
+        return self.root if "://" in self.root else str((self.path / self.root).absolute())
+
     def file(self, uri: str) -> str:
-        """Absolute path of a uri; relative ones lie under `root`, itself relative to the manifest's folder."""
+        """Where a uri lies: relative ones under `location`."""
         return uri if "://" in uri else str((self.path / self.root / uri).absolute())
 
     def split(self, name: str) -> pa.Table:

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vgsr.data import whole
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import conditions, embedding, protocol, rows
 from vgsr.evaluation.conditions import ALL, CLEAN, DRAWS, Condition
 from vgsr.evaluation.disturbances import REVERBERATION, Disturbances
+from vgsr.storage import whole
 
 FORMAT = 1
 _KEY = b"vgsr.conditions"

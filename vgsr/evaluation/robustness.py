@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from vgsr.data import whole
 from vgsr.data.features import Fbank
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import embedding, metrics, protocol, scoring
 from vgsr.evaluation.condition_file import Conditions
 from vgsr.evaluation.conditions import Condition
 from vgsr.evaluation.matrix import Matrix
+from vgsr.storage import whole
 
 FORMAT = 1  # of the kept embeddings; to be raised when the same weights give other embeddings
 KEPT = 512  # utterances a file: what is lost at most when the work is stopped

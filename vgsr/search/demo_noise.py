@@ -11,7 +11,7 @@ import soundfile
 
 from vgsr.corpora.identities import VOICED, voice_of
 from vgsr.corpora.voice import RATE, speak
-from vgsr.data import whole
+from vgsr.storage import whole
 
 SECONDS = 20
 LEVEL = 0.05  # RMS of a recording
