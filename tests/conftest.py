@@ -1,6 +1,10 @@
-"""What all tests share: where the optional real recordings lie."""
+"""What all tests share: the optional real recordings, a tiny corpus and its checkpoints, an S3 server, a faulty one."""
 
+import os
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -109,6 +113,31 @@ def untrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def film():
+    """Writes a video of pictures [H, W, 3] (RGB, uint8), in the format of its ending; sound: silence beside them."""
+    import av
+    import numpy as np
+
+    def write(path, pictures, rate=30, codec="libx264", sound=False):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=rate)
+            stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuv420p"
+            voice = container.add_stream("aac", rate=48000, layout="mono") if sound else None
+            for picture in pictures:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+            if voice:
+                for _ in range(len(pictures) * 48000 // rate // 1024):
+                    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                    frame.rate = 48000
+                    container.mux(voice.encode(frame))
+                container.mux(voice.encode())
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def free_port():
     """Returns a loopback port that was free a moment ago."""
     import socket
@@ -119,3 +148,75 @@ def free_port():
             return probe.getsockname()[1]
 
     return find
+
+
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "neverprintthis"}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of one test: its name, `s3://NAME`, the server's address, a boto3 client of it."""
+
+    name: str
+    place: str
+    url: str
+    client: Any
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """A boto3 client of an S3 server on loopback."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    keys = {name.lower(): key for name, key in S3_KEYS.items()}
+    url = "http://{}:{}".format(*running.get_host_and_port())
+    yield boto3.session.Session(**keys).client("s3", endpoint_url=url, region_name="us-east-1")
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def faulty_server(s3_server):
+    """A proxy in front of the S3 server."""
+    from .faulty import Faulty
+
+    proxy = Faulty(s3_server.meta.endpoint_url)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def s3(s3_server, tmp_path, monkeypatch):
+    """An empty bucket of this test's own; the environment names its server, and a cache of this test's own."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    url = s3_server.meta.endpoint_url
+    for name, value in {
+        **S3_KEYS,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "VGSR_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"vgsr-{uuid.uuid4().hex[:12]}"
+    s3_server.create_bucket(Bucket=name)
+    return Bucket(name, f"s3://{name}", url, s3_server)
+
+
+@pytest.fixture
+def faulty(s3, faulty_server, monkeypatch):
+    """A proxy in front of the server of `s3` that fails on demand (`tests/faulty.py`); the environment names it.
+
+    `s3.client` still asks the server itself. Whoever reads and writes waits one second, not thirty, for a byte.
+    """
+    faulty_server.reset()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", faulty_server.url)
+    monkeypatch.setenv("VGSR_S3_TIMEOUT", "1")
+    yield faulty_server
+    faulty_server.reset()

@@ -8,16 +8,13 @@ A place is a checkpoint's folder, a run's folder, `s3://bucket/…/checkpoint`, 
 import hashlib
 import json
 import os
-import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from pyarrow import fs
-
-from vgsr import tracking
+from vgsr import storage, tracking
 from vgsr.home import home
+from vgsr.storage import StorageError, without_secrets
 from vgsr.tracking import Tracker, TrackingError
 from vgsr.training import state
 
@@ -27,10 +24,6 @@ KEPT_IN = ("model", "checkpoint")  # where a run may have a checkpoint among its
 FORMS = (
     "a place is a checkpoint's folder, a run's folder, s3://BUCKET/PATH, runs:/RUN_ID, models:/NAME@ALIAS, "
     "models:/NAME/VERSION, or SEARCH/ARM of a tracked search"
-)
-S3_SETTINGS = (
-    "credentials are read from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN) or AWS_PROFILE, "
-    "the server from AWS_ENDPOINT_URL, its region from AWS_REGION"
 )
 
 
@@ -136,25 +129,22 @@ def _among(tracker: Tracker, uri: str) -> Path | None:
 
 def _from_s3(place: str) -> Path:
     try:
-        system, path = fs.FileSystem.from_uri(place.rstrip("/").replace(" ", "%20"))
-        found = {info.base_name: info for info in system.get_file_info(fs.FileSelector(path))}
-        if "checkpoint.json" not in found:
-            raise FetchError(
-                _without_secrets(f"{place}: no checkpoint.json there, only {', '.join(found) or 'nothing'}")
-            )
-        wanted = {name: found[name] for name in FILES if name in found}
+        names = storage.names(place)
+        if not names:
+            raise FetchError(without_secrets(f"{place}: there is nothing of that name in the bucket"))
+        if "checkpoint.json" not in names:
+            raise FetchError(without_secrets(f"{place}: no checkpoint.json there, only {', '.join(names)}"))
+        found = {name: storage.stat(storage.join(place, name)) for name in FILES}
+        wanted = {name: entry for name, entry in found.items() if entry is not None}
 
         def fill(folder: Path) -> None:
             for name in wanted:
-                with system.open_input_stream(f"{path}/{name}") as source, (folder / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
+                storage.get(storage.join(place, name), folder / name)
 
-        facts = [place.rstrip("/"), {name: [info.size, info.mtime_ns] for name, info in wanted.items()}]
-        return _cached(facts, _without_secrets(place), fill)
-    except FileNotFoundError:
-        raise FetchError(_without_secrets(f"{place}: there is nothing of that name in the bucket")) from None
-    except (OSError, ValueError) as error:
-        raise FetchError(_without_secrets(f"{place}: {error}; {S3_SETTINGS}")) from None
+        facts = [place.rstrip("/"), {name: [entry.size, entry.stamp] for name, entry in wanted.items()}]
+        return _cached(facts, without_secrets(place), fill)
+    except StorageError as error:
+        raise FetchError(str(error)) from None
 
 
 def _cached(facts: object, place: str, fill: Callable[[Path], None]) -> Path:
@@ -176,13 +166,3 @@ def _cached(facts: object, place: str, fill: Callable[[Path], None]) -> Path:
                 if not target.is_dir():  # else another process was first
                     raise
     return target
-
-
-def _without_secrets(text: str) -> str:
-    """A message without the keys that an S3 URI or the environment may hold."""
-    text = re.sub(r"(?<=s3://)[^@\s]*:[^@\s]*@", "***@", text)
-    text = re.sub(r"((?:secret|access)_key|session_token)=[^&\s'\"]*", r"\1=***", text)
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        if os.environ.get(name):
-            text = text.replace(os.environ[name], "***")
-    return text

@@ -4,32 +4,41 @@ A place is a path or `s3://BUCKET/KEY`. Whatever is read is whole and checked, w
 at all; a store that fails or dawdles is asked again, and then it is said which place could not be read.
 """
 
-from vgsr.storage.places import (
-    Entry,
-    StorageError,
+from vgsr.storage.access import (
     delete,
-    join,
+    filesystem,
+    get,
     listing,
     local,
+    names,
     put,
     put_bytes,
     read_bytes,
-    remote,
     stat,
     written,
 )
+from vgsr.storage.cache import room, size
+from vgsr.storage.place import S3_SETTINGS, Entry, Place, StorageError, join, remote, without_secrets
 
 __all__ = [
+    "S3_SETTINGS",
     "Entry",
+    "Place",
     "StorageError",
     "delete",
+    "filesystem",
+    "get",
     "join",
     "listing",
     "local",
+    "names",
     "put",
     "put_bytes",
     "read_bytes",
     "remote",
+    "room",
+    "size",
     "stat",
+    "without_secrets",
     "written",
 ]

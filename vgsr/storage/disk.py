@@ -1,0 +1,69 @@
+"""Files of this machine, with the errors of `StorageError`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vgsr.storage import whole
+from vgsr.storage.place import Entry, StorageError
+
+
+@contextmanager
+def told(place: Path, verb: str) -> Iterator[None]:
+    """What the operating system has against it, as a StorageError that names the place."""
+    try:
+        yield
+    except OSError as error:
+        named = Path(error.filename) if isinstance(error.filename, str) else place
+        other = "" if named == place or whole.is_staging(named) else f": {named}"
+        raise StorageError(f"{place}: not {verb}: {error.strerror or error}{other}") from error
+
+
+def stat(path: Path) -> Entry | None:
+    """Size and time of change of a file; None where there is none."""
+    with told(path, "read"):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return None if path.is_dir() else Entry(found.st_size, str(found.st_mtime_ns))
+
+
+def listing(folder: Path) -> dict[str, Entry]:
+    """The files under a folder: relative name → entry, sorted; empty where there is none."""
+    found = {}
+    with told(folder, "listed"):
+        for at, _, names in os.walk(folder, onerror=_unless_missing):
+            for name in names:
+                path = Path(at, name)
+                entry = None if whole.is_staging(path) else stat(path)
+                if entry is not None:  # else it was removed a moment ago
+                    found[path.relative_to(folder).as_posix()] = entry
+    return dict(sorted(found.items()))
+
+
+def names(folder: Path) -> list[str]:
+    """What lies directly in a folder, sorted."""
+    with told(folder, "listed"), suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(path.name for path in folder.iterdir() if not whole.is_staging(path))
+    return []
+
+
+def read_bytes(path: Path, start: int, length: int | None) -> bytes:
+    """The whole content, or at most `length` bytes from `start`."""
+    with told(path, "read"), path.open("rb") as file:
+        file.seek(start)
+        return file.read() if length is None else file.read(length)
+
+
+def delete(path: Path) -> None:
+    """Remove a file; nothing happens where there is none."""
+    with told(path, "deleted"), suppress(FileNotFoundError, NotADirectoryError):
+        if not path.is_dir():
+            path.unlink()
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
