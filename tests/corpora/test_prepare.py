@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from vgsr import corpora
+from vgsr.cli import app
 from vgsr.corpora import CORPORA, CorpusError, prepare, registry
 from vgsr.corpora.registry import Layout, Utterance
 from vgsr.data import audio, dnsmos, manifest
@@ -18,18 +20,6 @@ from vgsr.data.clipping import headroom
 from vgsr.data.manifest import ManifestError
 from vgsr.data.snr import wada_snr
 from vgsr.teachers import weights
-
-
-@pytest.fixture
-def tree(tmp_path, record):
-    """Ten speakers with two sessions of two utterances, and a face in each session."""
-    root = tmp_path / "tree"
-    for speaker in range(10):
-        for session in ("a", "b"):
-            for number in range(2):
-                record(root / f"s{speaker}" / session / f"{number}.flac")
-            (root / f"s{speaker}" / session / "face.jpg").write_bytes(b"a picture")
-    return root
 
 
 def reasons(report):
@@ -62,7 +52,6 @@ def test_bad_files_are_listed_with_the_reason_and_skipped(tree, tmp_path, record
     (spot / "notes.txt").write_text("hello")
     (spot / ".hidden.wav").write_text("")
     (spot / "empty.png").write_bytes(b"")
-    record(spot / "deeper" / "x.wav")
     (tree / "readme.txt").write_text("hello")
     (tree / "lonely").mkdir()
     (tree / "lonely" / "face.jpg").write_bytes(b"a picture")
@@ -77,7 +66,6 @@ def test_bad_files_are_listed_with_the_reason_and_skipped(tree, tmp_path, record
         "s0/a/damaged.flac": "",
         "s0/a/notes.txt": "neither audio nor a picture",
         "s0/a/empty.png": "empty file",
-        "s0/a/deeper": "folder deeper",
         "lonely/face.jpg": "no recording",
         "readme.txt": "no speaker's folder",
     }
@@ -189,15 +177,61 @@ def test_names_options_and_roots_are_checked_first(tree, tmp_path):
 
 
 def test_every_reader_is_registered():
-    assert set(CORPORA) == {"avspeech", "folder", "ravdess", "synthetic"}
+    assert set(CORPORA) == {
+        "avspeech",
+        "cnceleb",
+        "cremad",
+        "folder",
+        "kaldi",
+        "librispeech",
+        "ravdess",
+        "synthetic",
+        "voxceleb1",
+        "voxceleb2",
+    }
     assert [name for name, corpus in CORPORA.items() if not corpus.needs_root] == ["synthetic"]
-    assert registry.find("synthetic").options == ("speakers", "sessions", "utterances")
+    assert {"speakers", "sessions", "utterances"} <= set(registry.find("synthetic").options)
     assert all(part in dir(corpora) for part in corpora.__all__)
+    for path in Path(corpora.__file__).parent.glob("*.py"):
+        if "\n@corpus(" in path.read_text():
+            assert path.stem in CORPORA
+
+
+def test_the_help_names_every_corpus():
+    said = CliRunner().invoke(app, ["prepare", "--help"]).output
+    assert all(name in said for name in CORPORA)
 
 
 def test_files_are_found_from_any_folder(tree, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made = prepare("folder", "tree", "out").manifest
+    prepare("folder", "tree", "out")
     monkeypatch.chdir(os.sep)
+    made = manifest.read(tmp_path / "out")
     assert all(Path(made.root, uri).is_file() for uri in made.utterances["uri"].to_pylist())
     assert Counter(made.utterances["session"].to_pylist())["s0/a"] == 2
+
+
+def test_unmeasured_is_the_same_but_for_the_signals(tree, tmp_path, damage):
+    measured = prepare("folder", tree, tmp_path / "one").manifest
+    report = prepare("folder", tree, tmp_path / "two", measure=False)
+    signals = ["speech_snr", "speech_clipping", "speech_dnsmos"]
+    assert report.manifest.utterances.drop_columns(signals) == measured.utterances.drop_columns(signals)
+    assert all(report.manifest.utterances[name].null_count == 40 for name in signals)
+    assert report.manifest.trials == measured.trials
+    damage(tree / "s0" / "a" / "damaged.flac")
+    assert len(prepare("folder", tree, tmp_path / "two", measure=False).manifest.utterances) == 41
+    with pytest.raises(CorpusError, match="leave out one of --dnsmos"):
+        prepare("folder", tree, tmp_path / "two", measure=False, dnsmos=True)
+
+
+def test_names_that_no_table_can_hold_are_listed_and_their_neighbours_kept(tree, tmp_path):
+    spot = os.fsencode(tree / "s0" / "a")
+    os.rename(os.path.join(spot, b"0.flac"), os.path.join(spot, b"caf\xe9.flac"))
+    os.rename(os.path.join(spot, b"face.jpg"), os.path.join(spot, b"caf\xe9.jpg"))
+    os.rename(tree / "s1", os.path.join(os.fsencode(tree), b"s\xff"))
+    (tree / "s2" / "a" / "0.flac").rename(tree / "s2" / "a" / "0|1.flac")
+    report = prepare("folder", tree, tmp_path / "out")
+    found = reasons(report)
+    assert found["s0/a/caf\\xe9.flac"] == found["s0/a/caf\\xe9.jpg"] == "its name is not UTF-8; rename it"
+    assert "rename it" in found["s2/a/0|1.flac"] and sum("s\\xff" in name for name in found) == 6
+    assert len(found) == 9 and len(report.manifest.utterances) == 34 and len(report.manifest.faces) == 17

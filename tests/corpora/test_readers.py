@@ -1,93 +1,15 @@
 """Each layout, built as published, against what is in it."""
 
 import csv
+import os
 
 import pytest
 
 from vgsr.corpora import CorpusError, prepare
-from vgsr.corpora.ravdess import what_is_wrong
 
 
 def reasons(report):
     return {problem.uri: problem.reason for problem in report.problems}
-
-
-@pytest.fixture
-def actors(tmp_path, record):
-    """Three actors in the published layout: WAV at 48 kHz; one has a face."""
-    root = tmp_path / "ravdess"
-    for actor in (1, 2, 24):
-        for statement in (1, 2):
-            for repetition in (1, 2):
-                name = f"03-01-05-01-{statement:02d}-{repetition:02d}-{actor:02d}.wav"
-                record(root / f"Actor_{actor:02d}" / name, rate=48000)
-    (root / "Actor_01" / "face.png").write_bytes(b"a picture")
-    return root
-
-
-def test_ravdess(actors, tmp_path, record):
-    folder = actors / "Actor_01"
-    record(folder / "03-01-05-01-01-01-01.flac")
-    (folder / "notes.txt").write_text("hello")
-    for name in ("03-01-09-01-01-01-01", "03-02-01-01-01-01-01", "03-01-01-01-01-01-02", "hello"):
-        record(folder / f"{name}.wav")
-    report = prepare("ravdess", actors, tmp_path / "out")
-    rows = report.manifest.utterances.to_pylist()
-    assert len(rows) == 12 and {row["split"] for row in rows} == {"test"}
-    assert all(row["session"] == row["utterance_id"] for row in rows)
-    assert report.manifest.faces.to_pylist() == [
-        {"face_id": "Actor_01/face.png", "speaker": "Actor_01", "session": "face", "uri": "Actor_01/face.png"}
-    ]
-    listed = [
-        "03-01-05-01-01-01-01.wav",
-        "03-01-09-01-01-01-01.wav",
-        "03-02-01-01-01-01-01.wav",
-        "03-01-01-01-01-01-02.wav",
-        "hello.wav",
-        "notes.txt",
-    ]
-    assert reasons(report).keys() == {f"Actor_01/{name}" for name in listed}
-    # All pairs of one actor's four takes differ in statement or repetition; nontargets may not repeat either.
-    assert report.trials == {"ravdess": (18, 18)}
-    for label, enrol, test in zip(*report.manifest.trials["ravdess"].to_pydict().values(), strict=True):
-        assert label == (enrol[-2:] == test[-2:])
-        assert enrol.split("-")[4:6] != test.split("-")[4:6]
-
-
-def test_ravdess_can_train(tmp_path, record):
-    for actor in range(1, 11):
-        for take in (1, 2):
-            record(tmp_path / "r" / f"Actor_{actor:02d}" / f"03-01-01-01-01-{take:02d}-{actor:02d}.flac")
-    report = prepare("ravdess", tmp_path / "r", tmp_path / "out", validation=0.2, test=0.3)
-    assert [count.speakers for count in report.counts] == [5, 2, 3]
-    assert set(report.trials) == {"validation", "ravdess"}
-
-
-@pytest.mark.parametrize(
-    ("stem", "part"),
-    [
-        ("03-01-01-01-01-01-12", ""),
-        ("03-01-01-01-01-01", "seven"),
-        ("03-01-01-01-01-01-1a", "seven"),
-        ("03-01-09-01-01-01-12", "emotion 09"),
-        ("03-01-01-03-01-01-12", "intensity 03"),
-        ("03-01-01-01-00-01-12", "statement 00"),
-        ("03-01-01-01-01-03-12", "repetition 03"),
-        ("03-01-01-01-01-01-25", "actor 25"),
-        ("03-01-01-01-01-01-11", "lies in folder"),
-        ("02-01-01-01-01-01-12", "video"),
-        ("03-02-01-01-01-01-12", "song"),
-    ],
-)
-def test_ravdess_names(stem, part):
-    wrong = what_is_wrong(stem, "Actor_12")
-    assert part in wrong and bool(wrong) == bool(part)
-
-
-def test_ravdess_needs_actors(tmp_path):
-    (tmp_path / "r").mkdir()
-    with pytest.raises(CorpusError, match="no folder Actor_NN"):
-        prepare("ravdess", tmp_path / "r", tmp_path / "out")
 
 
 @pytest.fixture
@@ -194,14 +116,65 @@ def test_folder_says_when_it_is_too_small_or_empty(tmp_path, record):
         prepare("folder", tmp_path / "g", tmp_path / "out")
 
 
-def test_ravdess_for_real(shared_data, tmp_path):
-    report = prepare("ravdess", shared_data / "ravdess", tmp_path / "out")
-    assert [(c.speakers, c.utterances, c.faces) for c in report.counts] == [
-        (0, 0, 0),
-        (0, 0, 0),
-        (24, 768, 24),
-    ]
-    assert report.trials == {"ravdess": (2400, 2400)} and report.problems == ()
+def test_folder_takes_every_kind_of_audio(tmp_path, record, recode):
+    """Six speakers; one has the same second and a half in each of the other kinds of file."""
+    root = tmp_path / "f"
+    for speaker in range(6):
+        record(root / f"s{speaker}" / "a" / "0.wav", rate=48000)
+    kinds = ("flac", "mp3", "ogg", "opus", "m4a", "mp4", "aac")
+    for kind in kinds:
+        recode(root / "s0" / "a" / "0.wav", root / "s0" / "b" / f"1.{kind}")
+    report = prepare("folder", root, tmp_path / "out")
+    assert report.problems == ()
+    rows = {row["utterance_id"]: row for row in report.manifest.utterances.to_pylist()}
+    assert {f"s0/b/1.{kind}" for kind in kinds} < set(rows)
+    for row in rows.values():
+        assert row["seconds"] == pytest.approx(1.5, abs=0.1)
+
+
+def test_folders_in_a_session_belong_to_it(tmp_path, record):
+    root = tmp_path / "f"
+    for speaker in range(6):
+        record(root / f"s{speaker}" / "a" / "x" / "y" / "0.wav")
+        (root / f"s{speaker}" / "a" / "faces").mkdir()
+        (root / f"s{speaker}" / "a" / "faces" / "me.png").write_bytes(b"a picture")
+    made = prepare("folder", root, tmp_path / "out").manifest
+    assert made.utterances["utterance_id"].to_pylist() == [f"s{i}/a/x/y/0.wav" for i in range(6)]
+    sessions = [f"s{i}/a" for i in range(6)]
+    assert made.utterances["session"].to_pylist() == sessions == made.faces["session"].to_pylist()
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path, record):
+    root, elsewhere = tmp_path / "f", tmp_path / "elsewhere"
+    for speaker in range(6):
+        record((elsewhere if speaker == 5 else root) / f"s{speaker}" / "a" / "0.wav")
+    (root / "s5").symlink_to(elsewhere / "s5")
+    (root / "s0" / "round").symlink_to(root)
+    (root / "s1" / "a" / "up").symlink_to("..")
+    (root / "s2" / "lost.wav").symlink_to("nowhere.wav")
+    (root / "s2" / "self.wav").symlink_to("self.wav")
+    report = prepare("folder", root, tmp_path / "out")
+    assert report.manifest.utterances["utterance_id"].to_pylist() == [f"s{i}/a/0.wav" for i in range(6)]
+    found = reasons(report)
+    assert found.keys() == {"s0/round", "s1/a/up", "s2/lost.wav", "s2/self.wav"}
+    assert all("a link to a folder that it lies in" in found[uri] for uri in ("s0/round", "s1/a/up"))
+    assert "no such file" in found["s2/lost.wav"]
+
+
+def test_avspeech_takes_a_table_that_is_not_utf8(clips, tmp_path):
+    """One line with Latin-1 in it costs that line."""
+    root, rows = clips
+    name = os.fsdecode(b"audio/caf\xe9.flac")
+    os.rename(root / rows[30][2], root / name)
+    rows[30][2] = name
+    with (root / "clips.csv").open("w", newline="", errors="surrogateescape") as file:
+        csv.writer(file).writerows([("youtube_id", "start", "audio", "face"), *rows])
+    report = prepare("avspeech", root, tmp_path / "out")
+    assert reasons(report)["audio/caf\\xe9.flac"] == "its name is not UTF-8; rename it"
+    assert len(set(report.manifest.utterances["speaker"].to_pylist())) == 43
+    (root / "clips.csv").write_text("youtube_id,start,audio,face\n" + "x" * 200_000)
+    with pytest.raises(CorpusError, match="line 1 is not CSV"):
+        prepare("avspeech", root, tmp_path / "again")
 
 
 def test_avspeech_for_real(shared_data, tmp_path):

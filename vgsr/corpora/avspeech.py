@@ -30,13 +30,17 @@ def avspeech(root: Path) -> Layout:
     table = root / "clips.csv"
     if not table.is_file():
         raise CorpusError(f"{table}: no such file; give the folder that holds clips.csv")
-    with table.open(newline="", encoding="utf-8-sig") as file:
+    # Bytes that are not UTF-8 are kept as file names keep them, so that such a name costs its own line alone.
+    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            have = ", ".join(reader.fieldnames or ()) or "none"
-            raise CorpusError(f"{table}: no column {', '.join(missing)} (it has: {have})")
-        rows = [(reader.line_num, row) for row in reader]
+        try:
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            rows = [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
+            raise CorpusError(f"{table}: line {reader.line_num} is not CSV ({error})") from error
+    if missing:
+        have = ", ".join(reader.fieldnames or ()) or "none"
+        raise CorpusError(f"{table}: no column {', '.join(missing)} (it has: {have})")
     utterances, faces, problems = [], {}, []
     for line, row in rows:
         video, clip, face = (row[name] or "" for name in ("youtube_id", "audio", "face"))

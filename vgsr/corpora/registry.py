@@ -10,65 +10,36 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from vgsr.config import nearest
 from vgsr.corpora import trials
+from vgsr.corpora.rows import Face, Rows, in_split
+from vgsr.corpora.rows import Utterance as Utterance
+from vgsr.data import aac
 from vgsr.data.manifest import Manifest, Problem, Trial
 from vgsr.teachers.bank import Bank
 
-AUDIO = (".wav", ".flac")
+AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus", *aac.SUFFIXES)  # what `vgsr.data.audio` reads
 IMAGES = (".jpg", ".jpeg", ".png")
+SHORTEST = 0.5  # s
 
 
 class CorpusError(Exception):
     """A corpus that cannot be prepared; the text says what is wrong, where, and what to do."""
 
 
-@dataclass(frozen=True)
-class Utterance:
-    """One row of the manifest; a reader fills the first four, `scan` and `prepare` the rest.
-
-    start and seconds are in s, sample_rate in Hz, speech_snr and speech_clipping in dB (see `vgsr.data.clipping`),
-    speech_dnsmos from 1 to 5; the last three are None where they are not known.
-    """
-
-    utterance_id: str
-    speaker: str
-    session: str
-    uri: str
-    start: float = 0.0
-    seconds: float = 0.0
-    sample_rate: int = 0
-    split: str = ""
-    speech_snr: float | None = None
-    speech_clipping: float | None = None
-    speech_dnsmos: float | None = None
+Trials = dict[str, list[Trial] | pa.Table]  # the columns of a table are label, enrol, test
 
 
-@dataclass(frozen=True)
-class Face:
-    """One picture of a speaker; the same session as an utterance means the same recording."""
-
-    face_id: str
-    speaker: str
-    session: str
-    uri: str
-
-
-Rows = Sequence[Utterance]
-Trials = dict[str, list[Trial]]
-
-
-def whole(utterances: Rows) -> list[Utterance]:
+def whole(utterances: Rows) -> Rows:
     """The utterances as they are: one file, one utterance."""
-    return list(utterances)
+    return utterances
 
 
 def standard_lists(utterances: Rows, seed: int) -> Trials:
     """Trial lists `validation` and `test`, each from the speakers of its own split."""
-    return {
-        split: trials.pairs([u for u in utterances if u.split == split], seed=seed, name=split)
-        for split in ("validation", "test")
-    }
+    return {split: trials.pairs(in_split(utterances, split), seed=seed, name=split) for split in ("validation", "test")}
 
 
 def no_enrolments(utterances: Rows) -> dict[str, list[tuple[str, str]]]:
@@ -92,11 +63,13 @@ class Published:
 class Layout:
     """What a reader found under `root`.
 
-    splits: speakers whose split the corpus itself fixes; shares are drawn from the others. published: counts to be
-    compared with. enrolments: of trial lists that enrol by several utterances, pairs (enrolled name, utterance).
-    test_first: speakers that the test split takes before any other. cut: makes the final utterances of
-    those scanned and split (say, halves). lists: the trial lists of the final utterances and a seed. teach:
-    makes the teacher bank from the finished manifest, for a corpus that brings its own teacher.
+    splits: speakers whose split the corpus itself fixes; the validation share is drawn from those fixed to train and
+    those not fixed. published: counts to be compared with. enrolments: of trial lists that enrol by several
+    utterances, pairs (enrolled name, utterance). test_first: speakers that the test split takes before any other.
+    cut: makes the final utterances of those scanned and split (say, halves). lists: the trial lists of the final
+    utterances and a seed; one that names an utterance which cannot be used is left out. teach: makes the teacher bank
+    from the finished manifest, for a corpus that brings its own teacher. shortest: s below which a recording is left
+    out. A corpus of a million files hands its rows over as `rows.Columns`.
     """
 
     root: Path
@@ -104,12 +77,13 @@ class Layout:
     faces: Sequence[Face]
     problems: Sequence[Problem] = ()
     test_first: frozenset[str] = frozenset()
-    cut: Callable[[Rows], list[Utterance]] = whole
+    cut: Callable[[Rows], Rows] = whole
     lists: Callable[[Rows, int], Trials] = standard_lists
     teach: Callable[[Manifest], Bank] | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
     enrolments: Callable[[Rows], dict[str, list[tuple[str, str]]]] = no_enrolments
     published: Sequence[Published] = ()
+    shortest: float = SHORTEST
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Who trains, who validates, who tests: speakers in, the split of each out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from vgsr.corpora.registry import CorpusError
 
 FEWEST = 2  # a held-out split of one speaker has no trial between speakers
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 def check_shares(validation: float, test: float) -> None:
@@ -25,6 +27,7 @@ def split_speakers(
     test: float,
     seed: int,
     test_first: frozenset[str] = frozenset(),
+    fixed: Mapping[str, str] = NOBODY,
 ) -> dict[str, str]:
     """Split of every speaker, drawn by `seed` and independent of the order given.
 
@@ -32,9 +35,19 @@ def split_speakers(
     speakers. Speakers in `test_first` are taken for the test before others. What is left trains; only
     shares that add up to 1 leave nobody to train. CorpusError when the shares or the number of speakers do
     not allow it.
+
+    `fixed` names the split of some speakers. Who is fixed to test or to validate does so, and the share of that split
+    is not drawn any more; the validation share is drawn from those fixed to train and those not fixed. Where all are
+    fixed to test, nobody is drawn.
     """
     check_shares(validation, test)
-    names = sorted(set(speakers))
+    everybody = set(speakers)
+    held_out = {name: split for name, split in fixed.items() if split != "train" and name in everybody}
+    validation = 0.0 if "validation" in held_out.values() else validation
+    test = 0.0 if "test" in held_out.values() else test
+    names = sorted(everybody - held_out.keys())
+    if held_out and not names:
+        return held_out
     rng = np.random.default_rng([seed, 1])
     order = [names[i] for i in rng.permutation(len(names))]
     order = [s for s in order if s in test_first] + [s for s in order if s not in test_first]
@@ -51,4 +64,4 @@ def split_speakers(
         )
     places = ["test"] * tests + ["validation"] * validations
     places += ["train" if training else "test"] * (len(names) - len(places))
-    return dict(zip(order, places, strict=True))
+    return held_out | dict(zip(order, places, strict=True))

@@ -38,11 +38,19 @@ class Script:
 
 
 @corpus("synthetic", validation=1 / 6, test=1 / 6, needs_root=False)
-def synthetic(out: Path, *, seed: int = 0, speakers: int = 120, sessions: int = 3, utterances: int = 2) -> Layout:
-    """Render `speakers` people with `sessions` recording sessions of `utterances` utterances each."""
+def synthetic(
+    out: Path, *, seed: int = 0, speakers: int = 120, sessions: int = 3, utterances: int = 2, faceless: float = 0.0
+) -> Layout:
+    """Render `speakers` people with `sessions` recording sessions of `utterances` utterances each.
+
+    faceless: the share of the speakers, in [0, 1], whose faces are left out; all else stays as it is.
+    """
     for name, value in (("speakers", speakers), ("sessions", sessions), ("utterances", utterances)):
         if value < 1:
             raise CorpusError(f"synthetic corpus: {name}={value}; at least 1 is needed")
+    if not 0 <= faceless <= 1:
+        raise CorpusError(f"synthetic corpus: faceless={faceless:g}; a share from 0 to 1 is needed")
+    unseen = set(np.random.default_rng([seed, 13]).permutation(speakers)[: round(faceless * speakers)].tolist())
     mapping = face_map(np.random.default_rng([seed, 10]))
     scripts, rows, faces, pictures = [], [], [], {}
     for person in range(speakers):
@@ -58,12 +66,15 @@ def synthetic(out: Path, *, seed: int = 0, speakers: int = 120, sessions: int = 
                 rows.append(Utterance(f"{speaker}-{session}-{number}", speaker, f"session{session}", uri))
         taken = [f"session{session}" for session in range(sessions)] + ["extra"] * EXTRA_FACES
         for number, occasion in enumerate(taken):
-            name = f"{speaker}-face{number}"
-            faces.append(Face(name, speaker, occasion, f"bank://{MODEL}/{name}"))
-            pictures[name] = photograph(face, rng)
+            name, picture = f"{speaker}-face{number}", photograph(face, rng)
+            if person not in unseen:
+                faces.append(Face(name, speaker, occasion, f"bank://{MODEL}/{name}"))
+                pictures[name] = picture
     map_with_progress(lambda script: record(out, script), scripts, "rendering voices")
     sizes = f"seed={seed} speakers={speakers} sessions={sessions} utterances={utterances}"
-    return Layout(out, rows, faces, teach=partial(teach, pictures, sizes))
+    if unseen:
+        sizes += f" faceless={faceless:g}"
+    return Layout(out, rows, faces, teach=partial(teach, pictures, sizes) if faces else None)
 
 
 def teach(pictures: Mapping[str, Picture], sizes: str, made: Manifest) -> bank.Bank:

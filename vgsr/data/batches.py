@@ -5,6 +5,7 @@ Nothing here has a state: whatever is random is a function of (seed, epoch, posi
 with the batch it would have had, and two runs that differ only in their loss see the same crops and the same noise.
 """
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,7 +79,13 @@ def loader(
     processes: int,
     pin: bool,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches in order, read ahead by `processes`, or by one thread when 0."""
+    """Batches in order, read ahead by `processes`, or by one thread when 0.
+
+    The server that processes are forked from loads the dataset's module, and with it torch, once for all of them and
+    all epochs.
+    """
+    if processes:
+        multiprocessing.set_forkserver_preload([type(dataset).__module__])
     source: DataLoader = DataLoader(
         dataset,
         batch_sampler=batches,

@@ -14,53 +14,61 @@ class ManifestError(Exception):
 
 
 def check(utterances: pa.Table, faces: pa.Table, lists: Mapping[str, pa.Table]) -> None:
-    """ManifestError on double ids, unknown splits, and what `_check_trials` refuses in the lists `trials/…`."""
+    """ManifestError on double ids, unknown splits, and what `_check_trials` refuses in the lists `trials/…`.
+
+    Utterances and faces are sorted by their ids.
+    """
     _unique(utterances["utterance_id"], "utterance")
     _unique(faces["face_id"], "face")
-    unknown = set(utterances["split"].to_pylist()) - set(SPLITS)
+    unknown = set(utterances["split"].unique().to_pylist()) - set(SPLITS)
     if unknown:
         raise ManifestError(f"unknown split {sorted(map(str, unknown))}: use one of {', '.join(SPLITS)}")
-    speakers = dict(zip(utterances["utterance_id"].to_pylist(), utterances["speaker"].to_pylist(), strict=True))
-    train = set(utterances.filter(pc.equal(utterances["split"], "train"))["speaker"].to_pylist())
+    speakers = utterances.select(["utterance_id", "speaker"]).rename_columns(["name", "speaker"])
+    train = utterances["speaker"].filter(pc.equal(utterances["split"], "train")).unique()
     for key, table in lists.items():
         kind, _, name = key.partition("/")
         if kind == "trials":
             enrolled = lists.get(f"enrolments/{name}")
-            known = speakers if enrolled is None else speakers | _enrolled(name, enrolled, speakers)
+            known = speakers if enrolled is None else pa.concat_tables([speakers, _enrolled(name, enrolled, speakers)])
             _check_trials(name, table, known, train)
         elif f"trials/{name}" not in lists:
             raise ManifestError(f"enrolments {name!r}: there is no trial list of that name")
 
 
-def _enrolled(name: str, table: pa.Table, speakers: Mapping[str, str]) -> dict[str, str]:
-    """The speaker of each enrolled name."""
-    found: dict[str, str] = {}
-    for row in table.to_pylist():
-        enrol, utterance = row["enrol"], row["utterance_id"]
-        if utterance not in speakers:
-            raise ManifestError(f"enrolments {name!r}: utterance {utterance} of {enrol} is not in the corpus")
-        if enrol in speakers:
-            raise ManifestError(f"enrolments {name!r}: {enrol} is the name of an utterance too; give it another")
-        if found.setdefault(enrol, speakers[utterance]) != speakers[utterance]:
-            raise ManifestError(
-                f"enrolments {name!r}: {enrol} has utterances of several speakers ({found[enrol]}, "
-                f"{speakers[utterance]})"
-            )
-    return found
+def _enrolled(name: str, table: pa.Table, speakers: pa.Table) -> pa.Table:
+    """The speaker of each enrolled name: columns name, speaker."""
+    rows = _find(table["utterance_id"], speakers)
+    if rows.null_count:
+        lost = table.filter(pc.is_null(rows)).slice(0, 1).to_pylist()[0]
+        raise ManifestError(
+            f"enrolments {name!r}: utterance {lost['utterance_id']} of {lost['enrol']} is not in the corpus"
+        )
+    names = table["enrol"].unique()
+    double = names.filter(pc.is_valid(_find(names, speakers)))
+    if len(double):
+        raise ManifestError(f"enrolments {name!r}: {double[0]} is the name of an utterance too; give it another")
+    found = pa.table({"name": table["enrol"], "speaker": speakers["speaker"].take(rows)})
+    found = found.group_by(["name", "speaker"], use_threads=False).aggregate([])
+    first = pc.index_in(names, value_set=found["name"].combine_chunks())
+    if len(found) > len(names):
+        several = found["name"].value_counts()
+        mixed = several.field("values").filter(pc.greater(several.field("counts"), 1))[0].as_py()
+        owners = ", ".join(found.filter(pc.equal(found["name"], mixed))["speaker"].to_pylist())
+        raise ManifestError(f"enrolments {name!r}: {mixed} has utterances of several speakers ({owners})")
+    return found.take(first).select(["name", "speaker"]).cast(speakers.schema)
 
 
-def _check_trials(name: str, table: pa.Table, speakers: Mapping[str, str], train: set[str]) -> None:
-    names, owners = pa.array(speakers.keys(), pa.string()), pa.array(speakers.values(), pa.string())
+def _check_trials(name: str, table: pa.Table, speakers: pa.Table, train: pa.Array) -> None:
     sides = []
     for side in ("enrol", "test"):
-        rows = pc.index_in(table[side], value_set=names)
+        rows = _find(table[side], speakers)
         if rows.null_count:
             lost = table[side].filter(pc.is_null(rows)).unique().to_pylist()
             raise ManifestError(
                 f"trial list {name!r}: {len(lost)} utterances are not in the corpus: {', '.join(lost[:SHOWN])}"
             )
-        sides.append(owners.take(rows))
-    shared = train & (set(sides[0].to_pylist()) | set(sides[1].to_pylist()))
+        sides.append(speakers["speaker"].take(rows))
+    shared = set(train.to_pylist()) & {speaker for side in sides for speaker in side.unique().to_pylist()}
     if shared:
         raise ManifestError(
             f"trial list {name!r}: {len(shared)} speakers are also in training "
@@ -74,8 +82,12 @@ def _check_trials(name: str, table: pa.Table, speakers: Mapping[str, str], train
         )
 
 
+def _find(names: pa.ChunkedArray, speakers: pa.Table) -> pa.ChunkedArray:
+    """The row of each name in the column `name`; null where there is none."""
+    return pc.index_in(names, value_set=speakers["name"].combine_chunks())
+
+
 def _unique(column: pa.ChunkedArray, what: str) -> None:
-    counts = column.value_counts()
-    double = [c["values"].as_py() for c in counts if c["counts"].as_py() > 1] if len(counts) < len(column) else []
+    double = column[1:].filter(pc.equal(column[1:], column[:-1])).unique().to_pylist()
     if double:
-        raise ManifestError(f"{len(double)} {what} ids are not unique: {', '.join(double[:5])}")
+        raise ManifestError(f"{len(double)} {what} ids are not unique: {', '.join(double[:SHOWN])}")

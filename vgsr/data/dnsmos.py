@@ -18,12 +18,13 @@ OVERALL = np.poly1d([-0.06766283, 1.11546468, 0.04602535])
 """The authors' fit of the network's third output to listeners' ratings."""
 
 
-def load(path: str | Path) -> onnxruntime.InferenceSession:
-    """The network in the file `path`, one thread a run: several threads may share it."""
+def load(network: str | Path | bytes) -> onnxruntime.InferenceSession:
+    """The network in a file, or its content; one thread a run: several threads may share it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = network if isinstance(network, bytes) else str(network)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def overall(network: onnxruntime.InferenceSession, wave: np.ndarray) -> float:

@@ -1,54 +1,40 @@
 """The manifest: the one description of a corpus that everything else reads.
 
-In: rows from a corpus reader (`vgsr.corpora`). Out: a folder of Parquet tables,
+In: rows from a corpus reader (`vgsr.corpora`). Out: a folder of Parquet tables, here or on S3,
 
     utterances.parquet  faces.parquet  problems.parquet  trials/NAME.parquet  enrolments/NAME.parquet  manifest.json
 
 with a content digest over the tables. `enrolments/NAME` is there where the list NAME enrols people by several
 utterances: a trial's `enrol` may then be a name that stands for them. The digest does not depend on where the corpus
 lies, so the same corpus prepared on two machines has the same digest and their figures can be compared.
+
+`manifest.json` comes last and names the SHA-256 of each file beside it: a half-copied folder, or tables of two
+versions of a corpus, are not taken for a manifest.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vgsr import storage
+from vgsr.data import manifest_folder, tables
 from vgsr.data.checks import ManifestError, check
-
-UTTERANCES = pa.schema(
-    [
-        ("utterance_id", pa.string()),
-        ("speaker", pa.string()),
-        ("session", pa.string()),
-        ("uri", pa.string()),
-        ("start", pa.float64()),
-        ("seconds", pa.float64()),
-        ("sample_rate", pa.int32()),
-        ("split", pa.string()),
-        ("speech_snr", pa.float32()),  # dB
-        ("speech_clipping", pa.float32()),  # headroom, dB
-        ("speech_dnsmos", pa.float32()),  # 1 to 5; null where it was not asked for
-    ]
-)
-FACES = pa.schema([("face_id", pa.string()), ("speaker", pa.string()), ("session", pa.string()), ("uri", pa.string())])
-TRIALS = pa.schema([("label", pa.int8()), ("enrol", pa.string()), ("test", pa.string())])
-ENROLMENTS = pa.schema([("enrol", pa.string()), ("utterance_id", pa.string())])
-PROBLEMS = pa.schema([("uri", pa.string()), ("reason", pa.string())])
+from vgsr.data.tables import ENROLMENTS, FACES, PROBLEMS, TRIALS, UTTERANCES, Rows, content_digest
+from vgsr.storage import Place
 
 Trial = tuple[int, str, str]
 
-FORMAT = 2  # of the tables above
+FORMAT = 2  # of the tables
+HEADER = "manifest.json"
+LISTS = {"trials": TRIALS, "enrolments": ENROLMENTS}
 
 
 @dataclass(frozen=True)
@@ -61,36 +47,75 @@ class Problem:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A corpus as read from its folder; tables are memory-mapped."""
+    """A corpus as its folder describes it; the tables are read when they are asked for.
 
-    path: Path
+    place: the folder, as it was named to `read`. files: its tables, `trials/x.parquet` and so on, and the SHA-256 of
+    each (None in a folder that an older version wrote). shards: the folder that holds the recordings, where they are
+    in shards. Other processes get it without the tables that were read here.
+    """
+
+    place: str
     root: str
     corpus: str
     synthetic: bool
     digest: str
-    utterances: pa.Table
-    faces: pa.Table
-    trials: dict[str, pa.Table]
-    enrolments: dict[str, pa.Table]
+    files: Mapping[str, str | None]
+    shards: str | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def location(self) -> str:
         """Where the corpus lies: `root`, itself relative to the manifest's folder."""
-        return self.root if "://" in self.root else str((self.path / self.root).absolute())
+        if "://" in self.root or not storage.remote(self.place):
+            return self.root if "://" in self.root else str(Path(self.place, self.root).absolute())
+        return self.root if self.root.startswith("/") else manifest_folder.below(self.place, self.root)
 
     def file(self, uri: str) -> str:
         """Where a uri lies: relative ones under `location`."""
-        return uri if "://" in uri else str((self.path / self.root / uri).absolute())
+        return uri if "://" in uri else manifest_folder.below(self.location, uri)
 
-    def split(self, name: str) -> pa.Table:
-        """The utterances of one split (`train`, `validation`, `test`)."""
-        return self.utterances.filter(pc.equal(self.utterances["split"], name))
+    @cached_property
+    def utterances(self) -> pa.Table:
+        """Every utterance with every column; `split` and `rows_of` read less."""
+        return tables.scan(self._file("utterances"), self._columns)
+
+    @cached_property
+    def faces(self) -> pa.Table:
+        """Every face."""
+        return tables.scan(self._file("faces"), FACES.names)
+
+    @cached_property
+    def trials(self) -> dict[str, pa.Table]:
+        """The trial lists by their names."""
+        return self._lists("trials")
+
+    @cached_property
+    def enrolments(self) -> dict[str, pa.Table]:
+        """The enrolments of those trial lists that enrol by several utterances."""
+        return self._lists("enrolments")
+
+    def split(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The utterances of one split (`train`, `validation`, `test`), or only some columns of them."""
+        names = self._columns if columns is None else columns
+        return tables.scan(self._file("utterances"), names, ("split", lambda splits: pc.equal(splits, name)))
+
+    def rows_of(self, ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """Columns of the utterances `ids`, in their order; ManifestError where some are not in the manifest."""
+        asked = pa.array(ids, pa.string())
+        where = ("utterance_id", lambda known: pc.is_in(known, value_set=asked))
+        found = tables.scan(self._file("utterances"), list(dict.fromkeys(["utterance_id", *columns])), where)
+        rows = pc.index_in(asked, value_set=found["utterance_id"].combine_chunks())
+        if rows.null_count:
+            raise ManifestError(f"{self.place}: {rows.null_count} of {len(ids)} utterances are not in the manifest")
+        return found.select(list(columns)).take(rows)
 
     def named_trials(self, name: str) -> pa.Table:
         """The trial list `name`; ManifestError names the lists there are."""
         if name not in self.trials:
             have = ", ".join(sorted(self.trials)) or "none"
-            raise ManifestError(f"{self.path}: there is no trial list {name!r} (it has: {have})")
+            raise ManifestError(f"{self.place}: there is no trial list {name!r} (it has: {have})")
         return self.trials[name]
 
     def enrolled(self, name: str) -> dict[str, list[str]]:
@@ -100,131 +125,120 @@ class Manifest:
             found[row["enrol"]].append(row["utterance_id"])
         return dict(found)
 
+    @property
+    def _columns(self) -> list[str]:
+        return pq.read_schema(self._file("utterances")).names
+
+    def _lists(self, kind: str) -> dict[str, pa.Table]:
+        files = sorted(name for name in self.files if name.startswith(f"{kind}/"))
+        return {
+            PurePosixPath(name).stem: tables.scan(self._file(name.removesuffix(".parquet")), LISTS[kind].names)
+            for name in files
+        }
+
+    def _file(self, name: str) -> Path:
+        """A table's file on this machine; ManifestError where it is not the one that the header is of."""
+        file, digest = storage.local(storage.join(self.place, f"{name}.parquet")), self.files[f"{name}.parquet"]
+        if digest and tables.sha256(file) != digest:
+            raise ManifestError(
+                f"{self.place}: damaged manifest ({name}.parquet is not the one that {HEADER} was written with: they "
+                "are of two versions, or it was changed); copy the whole folder again, or prepare it again"
+            )
+        return file
+
 
 def write(
-    path: str | Path,
+    place: Place,
     *,
     corpus: str,
-    root: str | Path,
+    root: Place,
     synthetic: bool,
-    utterances: Sequence[Mapping[str, Any]],
-    faces: Sequence[Mapping[str, Any]],
-    trials: Mapping[str, Iterable[Trial]],
-    problems: Sequence[Problem],
-    enrolments: Mapping[str, Iterable[tuple[str, str]]] | None = None,
+    utterances: Rows,
+    faces: Rows,
+    trials: Mapping[str, Iterable[Trial] | pa.Table],
+    problems: Iterable[Problem],
+    enrolments: Mapping[str, Iterable[tuple[str, str]] | pa.Table] | None = None,
 ) -> Manifest:
-    """Check the rows and write them as a manifest folder, all or nothing.
+    """Check the rows and write them as a manifest folder, here or on S3, all or nothing.
 
-    Rows are sorted by id, so the digest does not depend on the order of the file system. `root` is kept relative
-    to `path` when it lies inside it. `enrolments`: for a trial list, pairs (enrolled name, utterance). Raises
-    ManifestError on double ids, unknown splits, trials of unknown utterances, an enrolment of several speakers, a
-    label that contradicts the speakers, or a speaker both in training and in a trial list.
+    Rows (mappings, as they come, or a table) are sorted by id, so the digest does not depend on the order of the file
+    system. `root` is kept relative to `place` when it lies inside it. `enrolments`: for a trial list, pairs (enrolled
+    name, utterance). Raises ManifestError on double ids, unknown splits, trials of unknown utterances, an enrolment of
+    several speakers, a label that contradicts the speakers, or a speaker both in training and in a trial list.
     """
-    path, root = Path(path).absolute(), Path(root).absolute()
-    tables = {
-        "utterances": _table(utterances, UTTERANCES, "utterance_id"),
-        "faces": _table(faces, FACES, "face_id"),
-        "problems": _table([asdict(problem) for problem in problems], PROBLEMS, "uri"),
+    lists = {f"trials/{name}": tables.pairs(rows, TRIALS) for name, rows in sorted(trials.items())}
+    lists |= {f"enrolments/{name}": tables.pairs(rows, ENROLMENTS) for name, rows in sorted((enrolments or {}).items())}
+    made = {
+        "utterances": tables.table(utterances, UTTERANCES, "utterance_id"),
+        "faces": tables.table(faces, FACES, "face_id"),
+        "problems": tables.table((asdict(problem) for problem in problems), PROBLEMS, "uri"),
     }
-    lists = {f"trials/{name}": _pairs(rows, TRIALS) for name, rows in sorted(trials.items())}
-    lists |= {f"enrolments/{name}": _pairs(rows, ENROLMENTS) for name, rows in sorted((enrolments or {}).items())}
-    check(tables["utterances"], tables["faces"], lists)
-    tables |= lists
-    digest = content_digest(tables)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        for name, table in tables.items():
-            file = staging / f"{name}.parquet"
-            file.parent.mkdir(exist_ok=True)
-            pq.write_table(table, file, compression="zstd")
-        inside = root.is_relative_to(path)
-        header = {
-            "format": FORMAT,
-            "corpus": corpus,
-            "synthetic": synthetic,
-            "root": os.path.relpath(root, path) if inside else str(root),
-            "digest": digest,
-        }
-        (staging / "manifest.json").write_text(json.dumps(header, indent=2) + "\n")
-        _move_into(staging, path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return read(path)
+    check(made["utterances"], made["faces"], lists)
+    made |= lists
+    header = {
+        "format": FORMAT,
+        "corpus": corpus,
+        "synthetic": synthetic,
+        "root": manifest_folder.relative(root, place),
+        "digest": content_digest(made),
+    }
+    with manifest_folder.staging(place) as staging:
+        files = {f"{name}.parquet": tables.write(staging / f"{name}.parquet", table) for name, table in made.items()}
+        (staging / HEADER).write_text(json.dumps({**header, "files": files}, indent=2) + "\n")
+        stale = [f"{kind}/{name}" for kind in LISTS for name in storage.listing(storage.join(place, kind))]
+        manifest_folder.publish(staging, place, stale, last=HEADER)
+    return read(place)
 
 
-def read(path: str | Path) -> Manifest:
-    """The manifest in folder `path`; ManifestError when it is missing or not one."""
-    path = Path(path)
-    header_file = path / "manifest.json"
-    if not header_file.is_file():
-        raise ManifestError(f"{path}: not a manifest (no manifest.json in it); `vgsr prepare` writes one")
+def read(place: Place) -> Manifest:
+    """The manifest in the folder `place`, here or on S3; ManifestError when it is missing or not one."""
+    place = str(place)
+    if storage.stat(storage.join(place, HEADER)) is None:
+        raise ManifestError(f"{place}: not a manifest (no {HEADER} in it); `vgsr prepare` writes one")
     try:
-        header = json.loads(header_file.read_text())
+        header = json.loads(storage.read_bytes(storage.join(place, HEADER)))
         if header["format"] != FORMAT:
             raise ManifestError(
-                f"{path}: a manifest of format {header['format']}, written by another version of VGSR, which reads "
+                f"{place}: a manifest of format {header['format']}, written by another version of VGSR, which reads "
                 f"format {FORMAT}; prepare it again with `vgsr prepare`, then `vgsr teach`"
             )
-        return Manifest(
-            path=path,
+        made = Manifest(
+            place=place,
             root=header["root"],
             corpus=header["corpus"],
             synthetic=header["synthetic"],
             digest=header["digest"],
-            utterances=_load(path / "utterances.parquet", UTTERANCES),
-            faces=_load(path / "faces.parquet", FACES),
-            trials=_lists(path / "trials", TRIALS),
-            enrolments=_lists(path / "enrolments", ENROLMENTS),
+            files=header.get("files") or _unlisted(place),
+            shards=_shards(place),
         )
-    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: damaged manifest ({error}); prepare it again") from error
+        for name in made.files:
+            _check_columns(made, name)
+        return made
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{place}: damaged manifest ({error}); prepare it again") from error
 
 
 def problems(manifest: Manifest) -> pa.Table:
     """What preparing left out: columns uri, reason."""
-    return _load(manifest.path / "problems.parquet", PROBLEMS)
+    return tables.scan(manifest._file("problems"), PROBLEMS.names)
 
 
-def content_digest(tables: Mapping[str, pa.Table]) -> str:
-    """SHA-256 over the tables' names, columns and values (Arrow IPC bytes; our definition)."""
-    digest = hashlib.sha256()
-    for name in sorted(tables):
-        digest.update(name.encode() + b"\0")
-        table = tables[name].replace_schema_metadata(None).combine_chunks()
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table)
-        digest.update(sink.getvalue())
-    return digest.hexdigest()
+def _check_columns(made: Manifest, name: str) -> None:
+    known = {"utterances": UTTERANCES, "faces": FACES, "problems": PROBLEMS}
+    schema = known.get(name.removesuffix(".parquet")) or LISTS[name.partition("/")[0]]
+    if storage.stat(storage.join(made.place, name)) is None:
+        raise ManifestError(f"{made.place}: damaged manifest (there is no {name} in it); prepare it again")
+    there = pq.read_schema(made._file(name.removesuffix(".parquet"))).names
+    if missing := [column for column in schema.names if column not in there]:
+        raise ValueError(f"{name} has no column {', '.join(missing)}")
 
 
-def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, key: str) -> pa.Table:
-    return pa.Table.from_pylist(sorted((dict(row) for row in rows), key=lambda row: row[key]), schema=schema)
+def _unlisted(place: str) -> dict[str, str | None]:
+    """The tables of a folder whose header does not name them."""
+    found = [f"{kind}/{name}" for kind in LISTS for name in storage.listing(storage.join(place, kind))]
+    return dict.fromkeys(["utterances.parquet", "faces.parquet", "problems.parquet", *found])
 
 
-def _pairs(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
-
-
-def _lists(folder: Path, schema: pa.Schema) -> dict[str, pa.Table]:
-    return {file.stem: _load(file, schema) for file in sorted(folder.glob("*.parquet"))}
-
-
-def _load(file: Path, schema: pa.Schema) -> pa.Table:
-    table = pq.read_table(file, memory_map=True)
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise ValueError(f"{file.name} has no column {', '.join(missing)}")
-    return table
-
-
-def _move_into(staging: Path, path: Path) -> None:
-    """Put the staged tables in `path`, the header last: a folder without a header is not a manifest."""
-    path.mkdir(exist_ok=True)
-    (path / "manifest.json").unlink(missing_ok=True)
-    for lists in ("trials", "enrolments"):
-        shutil.rmtree(path / lists, ignore_errors=True)
-    for item in sorted(staging.iterdir(), key=lambda item: item.name == "manifest.json"):
-        os.replace(item, path / item.name)
+def _shards(place: str) -> str | None:
+    folder = storage.join(place, "shards")
+    return folder if storage.stat(storage.join(folder, "index.parquet")) else None

@@ -1,15 +1,16 @@
 """The recordings of a corpus, wherever they lie: a uri of a manifest in, mono float32 samples at 16 kHz out.
 
 A uri is a path under the corpus' root, or an absolute one, or `s3://…`; several with `|` between them are one recording
-joined from them. A manifest with shards has all of them in those instead.
+joined from them, one behind the other. Its samples are (our definition) those of its parts, each read whole, mono at
+16 kHz. A manifest with shards has all of them in those instead.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from vgsr.data import audio
-from vgsr.data.audio import AudioInfo
+from vgsr.data import audio, shards
+from vgsr.data.audio import RATE, AudioInfo
 from vgsr.data.manifest import Manifest
 from vgsr.storage import join
 
@@ -27,23 +28,42 @@ def parts(uri: str) -> list[str]:
 
 
 def read(manifest: Manifest, uri: str, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
-    """Samples `[T]` of a manifest's recording, as `audio.read` gives them. AudioError."""
-    return loose(manifest.location, uri, start, seconds)
+    """Samples `[T]` of a manifest's recording, as `audio.read` gives them. AudioError; ShardError for broken shards."""
+    if manifest.shards is None:
+        return loose(manifest.location, uri, start, seconds)
+    return audio.mono(uri, *shards.recorded(manifest.shards, uri, start, seconds), start)
 
 
 def probe(manifest: Manifest, uri: str) -> AudioInfo:
-    """Length, rate and channels. AudioError."""
-    return probe_loose(manifest.location, uri)
+    """Length, rate and channels. AudioError; ShardError for broken shards."""
+    return probe_loose(manifest.location, uri) if manifest.shards is None else shards.probe(manifest.shards, uri)
 
 
 def loose(root: str, uri: str, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
-    """`read` of a recording under `root` that is a file of its own."""
-    return audio.read(place(root, uri), start, seconds)
+    """`read` of a recording under `root` that is a file of its own, or several."""
+    return audio.mono(place(root, uri), *recorded(root, uri, start, seconds), start)
+
+
+def recorded(root: str, uri: str, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """`audio.recorded` of a recording under `root`: samples `[T, channels]` and their rate. AudioError."""
+    if JOINT not in uri:
+        return audio.recorded(place(root, uri), start, seconds)
+    first = round(start * RATE)
+    last = None if seconds is None else first + round(seconds * RATE)
+    waves = [np.empty(0, np.float32)]
+    for part in parts(uri):
+        if last is not None and sum(map(len, waves)) >= last:
+            break
+        waves.append(audio.read(place(root, part)))
+    return np.concatenate(waves)[first:last, None], RATE
 
 
 def probe_loose(root: str, uri: str) -> AudioInfo:
-    """`probe` of a recording under `root` that is a file of its own."""
-    return audio.probe(place(root, uri))
+    """`probe` of a recording under `root` that is a file of its own, or several."""
+    if JOINT not in uri:
+        return audio.probe(place(root, uri))
+    found = [audio.probe(place(root, part)) for part in parts(uri)]
+    return AudioInfo(sum(-(-info.frames * RATE // info.sample_rate) for info in found) / RATE, RATE, 1)
 
 
 def place(root: str, uri: str) -> str:

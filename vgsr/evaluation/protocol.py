@@ -5,14 +5,16 @@ Out: a `Result`, whose `line()` never prints a figure without saying how it was 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vgsr.data.manifest import Manifest
+from vgsr.data.tables import CONCAT
 from vgsr.evaluation.cllr import cllr, least_cllr
 from vgsr.evaluation.metrics import MetricError, act_dcf, operating_points
 
@@ -23,6 +25,8 @@ ONE = "1 utterance"
 PLAIN = "cosine, no score normalisation"
 # Hex digits of the trial digest that a line shows.
 SHOWN = 12
+# Lines that are made and hashed at once: a list has millions.
+BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Protocol:
     """How a list of scores was made.
 
     trials: name of the trial list; count: its trials; digest: `trials_digest` of it (and of its enrolments).
-    enrolment: utterances an enrolment, e.g. "1 utterance"; normalisation: score and its normalisation, e.g.
+    enrolment: `enrolment_rule` of it, e.g. "1 utterance"; normalisation: score and its normalisation, e.g.
     "cosine, no score normalisation"; seeds: trained models that the figure rests on;
     synthetic: whether the corpus was rendered and not recorded.
     """
@@ -97,16 +101,23 @@ def of_list(manifest: Manifest, name: str, normalisation: str = PLAIN) -> Protoc
     if enrolled:  # who stands behind a name is part of the list
         lines = [digest, *sorted(f"{enrol} {utterance}" for enrol, each in enrolled.items() for utterance in each)]
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    counts = sorted({len(utterances) for utterances in enrolled.values()})
     return Protocol(
         trials=f"{manifest.corpus}/{name}",
         count=len(table),
         digest=digest,
-        enrolment=f"mean of {'–'.join(map(str, counts[:: max(1, len(counts) - 1)]))} utterances" if enrolled else ONE,
+        enrolment=enrolment_rule(name, enrolled),
         normalisation=normalisation,
         seeds=1,
         synthetic=manifest.synthetic,
     )
+
+
+def enrolment_rule(name: str, enrolled: Mapping[str, Sequence[str]]) -> str:
+    """What one enrolment of the list `name` is; `enrolled`: the utterances of every name that stands for several."""
+    if enrolled:
+        fewest, most = min(map(len, enrolled.values())), max(map(len, enrolled.values()))
+        return ONE if most == 1 else f"mean of {most if fewest == most else f'{fewest}–{most}'} utterances"
+    return "1 recording joined from several" if name.endswith(CONCAT) else ONE
 
 
 def evaluate(
@@ -143,17 +154,33 @@ def evaluate(
 def trials_digest(table: pa.Table) -> str:
     """SHA-256 (64 hex digits) of a trial table's content.
 
-    Taken of its lines "label enrol test", sorted by code point: equal for equal lists whatever the order of
-    their trials or the way they are stored. `LC_ALL=C sort LIST | sha256sum` gives it for a published list.
-    Raises MetricError on missing columns or empty cells.
+    Taken of its lines "label enrol test", sorted by these three, each by code point: equal for equal lists whatever
+    the order of their trials or the way they are stored. `LC_ALL=C sort LIST | sha256sum` gives it for a published
+    list, whose names have no blanks in them. Raises MetricError on missing columns or empty cells.
     """
     absent = [name for name in ("label", "enrol", "test") if name not in table.column_names]
     if absent:
         raise MetricError(f"the trial table lacks {', '.join(absent)}; it has {', '.join(table.column_names)}")
     # Through int8, so that a list with boolean labels has the digest of the same list with 0 and 1.
-    labels = table["label"].cast(pa.int8()).cast(pa.string())
-    lines = pc.binary_join_element_wise(labels, table["enrol"].cast(pa.string()), table["test"].cast(pa.string()), " ")
-    if lines.null_count:
-        raise MetricError(f"{lines.null_count:,} of {table.num_rows:,} trials have an empty cell")
-    text = "".join(f"{line}\n" for line in sorted(lines.to_pylist()))
-    return hashlib.sha256(text.encode()).hexdigest()
+    columns = [
+        table["label"].cast(pa.int8()).cast(pa.string()),
+        *(table[n].cast(pa.string()) for n in ("enrol", "test")),
+    ]
+    names = [column.combine_chunks() for column in columns]
+    empty = pc.sum(pc.or_(pc.or_(*(n.is_null() for n in names[:2])), names[2].is_null())).as_py()
+    if empty:
+        raise MetricError(f"{empty:,} of {table.num_rows:,} trials have an empty cell")
+    order, digest = np.lexsort([_places(each) for each in reversed(names)]), hashlib.sha256()
+    for start in range(0, len(order), BLOCK):
+        rows = pa.array(order[start : start + BLOCK])
+        lines = pc.binary_join_element_wise(*(each.take(rows) for each in names), " ").to_pylist()
+        digest.update("".join(f"{line}\n" for line in lines).encode())
+    return digest.hexdigest()
+
+
+def _places(names: pa.Array) -> npt.NDArray[np.int64]:
+    """Which in the order of all different names each of the names [T] is."""
+    encoded = names.dictionary_encode()
+    places = np.empty(len(encoded.dictionary), np.int64)
+    places[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(places))
+    return places[encoded.indices.to_numpy()]
