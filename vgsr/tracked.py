@@ -22,8 +22,7 @@ def train(experiment: Experiment, name: str, storage: str, findings: Findings, c
         "vgsr.control": experiment.teacher.control,
     }
     run_id = tracking.open_run(tracker, search=name, trial="single", name=name, tags=tags, experiment=experiment)
-    if findings.teacher_eer is not None:
-        tracking.log_figures(tracker, run_id, {"teacher_eer": findings.teacher_eer})
+    tracking.log_figures(tracker, run_id, findings.figures)
     with console.status("starting Ray"):
         launch.connect()
     mailbox, last = Mailbox(), Row()

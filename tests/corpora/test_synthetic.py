@@ -1,5 +1,7 @@
 """The made-up corpus: reproducible to the bit, learnable, and honest about what it is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.signal import spectrogram
@@ -19,7 +21,7 @@ def made(tmp_path_factory):
 
 
 def content(report):
-    root = report.manifest.path
+    root = Path(report.manifest.location)
     files = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*.flac"))}
     return files, bank.read(report.bank).matrix(), report.manifest.digest
 
@@ -53,6 +55,19 @@ def test_more_speakers_leave_the_first_ones_as_they_were(made, tmp_path):
     more = prepare("synthetic", None, tmp_path / "more", **{**SMALL, "speakers": 14})
     files, more_files = content(made)[0], content(more)[0]
     assert all(more_files[name] == files[name] for name in files)
+
+
+def test_without_some_faces_all_else_stays_as_it_was(made, tmp_path):
+    some = prepare("synthetic", None, tmp_path / "some", faceless=0.5, **SMALL)
+    assert content(some)[0] == content(made)[0] and some.manifest.utterances == made.manifest.utterances
+    kept = some.manifest.faces["speaker"].unique().to_pylist()
+    assert len(kept) == 6
+    own, whole = (
+        {row["face_id"]: row["embedding"] for row in bank.read(m.bank).table.to_pylist()} for m in (some, made)
+    )
+    assert own == {face: vector for face, vector in whole.items() if face.partition("-")[0] in kept}
+    with pytest.raises(CorpusError, match=r"faceless=1\.5; a share"):
+        prepare("synthetic", None, tmp_path / "out", faceless=1.5, **SMALL)
 
 
 def test_its_bank_fits_its_manifest(made):

@@ -67,7 +67,7 @@ def by_ffmpeg(file):
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2)])
 def test_aac_is_what_ffmpeg_decodes_from_whatever_sample_on(aac, speech_like, tmp_path, rate, channels):
     # Without noise substitution a decoder gives the same whichever packet it begins with.
-    wave = speech_like(47, rate, channels)
+    wave = speech_like(24, rate, channels)
     file = aac(tmp_path / "a.m4a", wave, rate, aac_pns="0")
     want = by_ffmpeg(file)[:, : wave.shape[1]]
     assert audio.probe(file) == audio.AudioInfo(wave.shape[1] / rate, rate, channels)
@@ -75,7 +75,7 @@ def test_aac_is_what_ffmpeg_decodes_from_whatever_sample_on(aac, speech_like, tm
     whole, found = audio.recorded(file)
     assert found == rate and whole.dtype == np.float32
     np.testing.assert_array_equal(whole.T, want)
-    for start, seconds in [(0, 1), (19.9, 0.3), (20.0001, 2), (39.5, 1), (46, 5), (3.3, 40)]:
+    for start, seconds in [(0, 1), (19.9, 0.3), (20.0001, 2), (23, 5), (3.3, 20)]:
         first = round(start * rate)
         want = whole[first : first + round(seconds * rate)]
         np.testing.assert_array_equal(audio.recorded(file, start, seconds)[0], want)
@@ -83,13 +83,13 @@ def test_aac_is_what_ffmpeg_decodes_from_whatever_sample_on(aac, speech_like, tm
 
 @pytest.mark.parametrize("suffix", ["m4a", "MP4", "aac"])
 def test_a_part_of_aac_is_the_part_of_the_whole_even_where_noise_is_substituted(aac, speech_like, tmp_path, suffix):
-    file = aac(tmp_path / f"a.{suffix.lower()}", speech_like(45, 16000), bit_rate=24000).rename(
+    file = aac(tmp_path / f"a.{suffix.lower()}", speech_like(25, 16000), bit_rate=24000).rename(
         tmp_path / f"a.{suffix}"
     )
     whole = audio.read(file)
     assert len(whole) == audio.probe(file).frames
     np.testing.assert_array_equal(whole[:320000], by_ffmpeg(file)[0, :320000].astype(np.float32))
-    for start in np.random.default_rng(0).uniform(0, 44, 12):
+    for start in np.random.default_rng(0).uniform(0, 24, 10):
         first = round(start * 16000)
         np.testing.assert_array_equal(audio.read(file, start, 2.0), whole[first : first + 32000])
 

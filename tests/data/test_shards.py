@@ -14,7 +14,6 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vgsr import storage
 from vgsr.data import audio, batches, recordings, shard_files, shard_writing, shards
 from vgsr.data import manifest as manifests
 from vgsr.data.audio import AudioError
@@ -53,9 +52,13 @@ def loose(aac, speech_like, manifest_of, tmp_path_factory):
         else:
             halves = [(name, 0.0, SECONDS / 2, rate), (name, SECONDS / 2, SECONDS / 2, rate)]
             rows += [(name, 0.0, SECONDS, rate), *halves]
-    for name, rate, channels in [("a.m4a", 16000, 1), ("b.mp4", 44100, 2), ("c.aac", 16000, 1)]:
-        aac(root / name, speech_like(25, rate, channels), rate, bit_rate=24000)
-        rows += [(name, 0.0, 25.0, rate), (name, 0.0, 12.5, rate), (name, 12.5, 12.5, rate)]
+    for name, rate, channels, seconds in [
+        ("a.m4a", 16000, 1, 25.0),
+        ("b.mp4", 44100, 2, 3.0),
+        ("c.aac", 16000, 1, 3.0),
+    ]:
+        aac(root / name, speech_like(seconds, rate, channels), rate, bit_rate=24000)
+        rows += [(name, 0.0, seconds, rate), (name, 0.0, seconds / 2, rate), (name, seconds / 2, seconds / 2, rate)]
     rows += [("pcm16.wav|stereo.wav", 0.0, 2 * SECONDS, 16000), ("whole.flac|part.flac", 0.0, 2 * SECONDS, 16000)]
     return manifest_of(tmp_path_factory.mktemp("manifest"), root, rows)
 
@@ -85,7 +88,7 @@ def assert_same(loose, packed, uri, start, seconds):
 
 
 @given(row=st.integers(0, 999), part=st.tuples(st.floats(0, 1), st.floats(0.05, 1)))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_part_of_an_utterance_is_that_of_the_loose_file(loose, packed, row, part):
     row = loose.utterances.slice(row % len(loose.utterances), 1).to_pylist()[0]
     offset = part[0] * row["seconds"]
@@ -229,34 +232,3 @@ def test_avspeech_from_shards_is_avspeech(shared_data, manifest_of, tmp_path):
     for row in loose.utterances.to_pylist():
         offset = rng.random() * max(0, row["seconds"] - 2)
         assert_same(loose, packed, row["uri"], row["start"] + offset, min(2.0, row["seconds"]))
-
-
-@pytest.mark.parametrize("room", ["1GB", "10KB"])
-def test_shards_on_s3_are_those_of_the_disk(loose, faulty, s3, monkeypatch, room):
-    monkeypatch.setenv("VGSR_CACHE_SIZE", room)
-    shard_writing.write(loose, f"{s3.place}/out", 400_000)
-    packed = manifests.read(f"{s3.place}/out")
-    faulty.requests.clear()
-    rows = loose.utterances.to_pylist()[::3]
-    for row in rows:
-        assert_same(loose, packed, row["uri"], row["start"], row["seconds"])
-    of_shards = [request for request in faulty.requests if request.method == "GET" and "shard-" in request.path]
-    whole = [request for request in of_shards if not request.range]
-    if room == "1GB":
-        number = sum(name.startswith("shard-") for name in storage.listing(packed.shards))
-        assert len(of_shards) == len(whole) == number > 2
-    else:
-        assert len(of_shards) == len(rows) and not whole
-
-
-def test_a_copy_that_was_damaged_is_read_from_s3_again(loose, s3, tmp_path):
-    shard_writing.write(loose, f"{s3.place}/out", 10**8)
-    packed = manifests.read(f"{s3.place}/out")
-    want = recordings.read(packed, "whole.flac")
-    for file in (tmp_path / "cache").glob("*.parquet"):
-        if file.stat().st_size > 100_000:
-            content = bytearray(file.read_bytes())
-            content[: len(content) - 8] = bytes(len(content) - 8)
-            file.write_bytes(content)
-    shards.forget()
-    np.testing.assert_array_equal(recordings.read(packed, "whole.flac"), want)

@@ -68,17 +68,6 @@ def test_a_better_signal_never_weighs_less(combine: str, values: Tensor, raised:
 
 
 @combines
-@given(values=signals, data=st.data())
-@settings(deadline=None)
-def test_masked_rows_weigh_nothing(combine: str, values: Tensor, data: st.DataObject) -> None:
-    mask = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
-    w = weights(values, unit(values.shape[1]), combine=combine, mask=mask)
-    assert (w[~mask] == 0).all()
-    if mask.any():
-        assert torch.allclose(w[mask], weights(values[mask], unit(values.shape[1]), combine=combine), atol=1e-9)
-
-
-@combines
 def test_unknown_is_neutral(combine: str) -> None:
     known = Statistics(torch.tensor([3.0, -1.0]), torch.tensor([2.0, 0.5]))
     missing, average = torch.tensor([[NAN, NAN], [5.0, NAN]]), torch.tensor([[3.0, -1.0], [5.0, -1.0]])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vgsr.evaluation import cohort, scoring
-from vgsr.evaluation.cohort import Cohort, as_norm, refuse_shared, speaker_means, statistics
+from vgsr.evaluation.cohort import Cohort, as_norm, speaker_means, statistics
 from vgsr.evaluation.scoring import ScoringError
 
 # A corpus and a trial list of whole numbers, put through the code of WeSpeaker and SpeechBrain by hand.
@@ -181,9 +181,3 @@ def test_a_cohort_of_copies_has_no_deviation_and_says_so():
     copies = Cohort("copies", np.tile(rng.normal(size=192), (50, 1)))
     with pytest.raises(ScoringError, match=r"10 highest cohort scores of 4 sides are all the same.*: a, b, c, d\."):
         statistics(sides, copies, 10)
-
-
-def test_speakers_of_cohort_and_trials_must_differ():
-    refuse_shared(["s1", "s2"], ["s3"])
-    with pytest.raises(ScoringError, match="2 speakers are both in the cohort and in the trials: s1, s2"):
-        refuse_shared(["s2", "s0", "s1"], ["s1", "s2", "s3"])

@@ -157,5 +157,7 @@ def test_names_that_stand_for_several_utterances_are_drawn_for_by_those(prepare,
     first, *others = dict.fromkeys(trials["test"].to_pylist())
     several = pa.table({"label": pa.array([1, 0], pa.int8()), "enrol": ["m", "m"], "test": [first, first]})
     enrolments = {"several": pa.table({"enrol": ["m", "m"], "utterance_id": others[:2]})}
-    found = prepare(("several",), of=replace(corpus, trials={"several": several}, enrolments=enrolments))
+    other = replace(corpus)
+    vars(other).update(trials={"several": several}, enrolments=enrolments)  # as if they had been read
+    found = prepare(("several",), of=other)
     assert set(found.draws["utterance_id"].to_pylist()) == {first, *others[:2]}

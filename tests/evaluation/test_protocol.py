@@ -7,10 +7,12 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vgsr.evaluation.cllr import cllr, min_cllr
 from vgsr.evaluation.metrics import MetricError, act_dcf, eer, min_dcf
-from vgsr.evaluation.protocol import Protocol, evaluate, trials_digest
+from vgsr.evaluation.protocol import Protocol, enrolment_rule, evaluate, trials_digest
 
 PROTOCOL = Protocol(
     trials="vox1-o",
@@ -125,3 +127,26 @@ def test_the_digest_of_the_voxceleb_list(shared_data):
     result = evaluate(scores, [label for label, _, _ in rows], protocol)
     assert result.eer == pytest.approx(0.5, abs=0.02)
     assert result.targets + result.nontargets == 37_611
+
+
+NAME = st.text(st.characters(min_codepoint=0x21, exclude_categories=["Cs", "Z"]), min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), NAME, NAME), min_size=1, max_size=30))
+def test_the_digest_is_that_of_the_sorted_lines(rows):
+    lines = sorted("{} {} {}\n".format(*row).encode() for row in rows)
+    assert trials_digest(trials(rows)) == hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "enrolled", "words"),
+    [
+        ("vox1-o", {}, "1 utterance"),
+        ("cnceleb-e-average", {"a": "uv", "b": "uvwxy", "c": "u"}, "mean of 1–5 utterances"),
+        ("cnceleb-e-average", {"a": "uv", "b": "vw"}, "mean of 2 utterances"),
+        ("cnceleb-e-average", {"a": "u", "b": "v"}, "1 utterance"),
+        ("cnceleb-e-concat", {}, "1 recording joined from several"),
+    ],
+)
+def test_how_a_list_enrols(name, enrolled, words):
+    assert enrolment_rule(name, enrolled) == words

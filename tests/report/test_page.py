@@ -64,6 +64,15 @@ def test_a_teacher_that_is_no_better_is_a_warning(text, plain, eer, said):
     assert ("Warning: the teacher" in found) == (eer == 0.0776)
 
 
+def test_on_what_share_the_teacher_acts_is_told(text, plain):
+    figures = {"teacher_eer": 0.02, "face_coverage": 0.6667, "face_coverage_speakers": 0.5}
+    found = text(replace(plain, search=replace(plain.search, figures=figures)))
+    assert (
+        "The teacher has a face for 66.7 % of the training utterances, 50.0 % of the speakers. The teacher's" in found
+    )
+    assert "a face for" not in text()  # figures of an older version
+
+
 def test_a_control_is_never_the_best_student(text, plain, tracked_run):
     lucky = tracked_run("random", changes={"teacher.control": "random"}, figures={"best_val_eer": 0.001})
     files = {**plain.robustness, lucky.run_id: {}}

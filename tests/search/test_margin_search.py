@@ -1,12 +1,7 @@
 """The main job as a user runs it: killed without notice, started again by the same command, finished, shown."""
 
-import os
-import signal
 import subprocess
-import sys
-import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +9,8 @@ from vgsr import speaker, tracking
 from vgsr.evaluation import score_files
 from vgsr.evaluation.metrics import eer
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from .drivers import environment, kill_when, margin_search
+
 EPOCHS = 4
 
 
@@ -22,36 +18,12 @@ EPOCHS = 4
 def command(tiny_experiment, tmp_path):
     experiment = tmp_path / "tiny.yaml"
     experiment.write_text(tiny_experiment({"train.epochs": EPOCHS}).yaml())
-    script = REPOSITORY / "sweeps" / "margin_search.py"
-    return [sys.executable, str(script), f"experiment={experiment}", "trials=3", "grace=2"]
-
-
-def environment(tmp_path):
-    own = {
-        "VGSR_HOME": str(tmp_path / "home"),
-        "RAY_ADDRESS": "local",
-        "RAY_AUTH_MODE": "disabled",
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-    }
-    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
-
-
-def kill_when(command, env, log, said):
-    """Start the search in a session of its own, kill its driver with SIGKILL once it has printed `said`."""
-    with log.open("w") as output:
-        driver = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        deadline = time.monotonic() + 240
-        while said not in log.read_text():
-            assert driver.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
+    return margin_search(experiment, "trials=3", "grace=2")
 
 
 @pytest.mark.timeout(900)
 def test_a_killed_search_is_finished_by_the_same_command(command, tmp_path):
-    env, log = environment(tmp_path), tmp_path / "first.log"
+    env, log = environment(tmp_path / "home"), tmp_path / "first.log"
     kill_when(command, env, log, f"hard constraint: epoch 2/{EPOCHS}")
     second = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert second.returncode == 0, second.stdout + second.stderr
@@ -95,7 +67,12 @@ def test_a_killed_search_is_finished_by_the_same_command(command, tmp_path):
 
 def test_a_mistake_stops_the_search_before_anything_is_started(command, tmp_path):
     done = subprocess.run(
-        [*command, "train.epoch=3"], env=environment(tmp_path), capture_output=True, text=True, timeout=120, check=False
+        [*command, "train.epoch=3"],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 2
     assert "did you mean 'epochs'" in done.stdout and "Traceback" not in done.stdout + done.stderr

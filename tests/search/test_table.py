@@ -9,6 +9,7 @@ from rich.console import Console
 from vgsr.data import manifest
 from vgsr.search import table
 from vgsr.search.columns import columns
+from vgsr.teachers.coverage import Coverage
 from vgsr.tracking import COMPLETED, PROTOCOL, PRUNED, TrackedRun
 
 METRIC, NOISY = "best_val_eer", "best_val_noisy_eer"
@@ -73,17 +74,18 @@ def test_several_distillations_stand_side_by_side(taught):
         {"method": "cosine", "weight": 2, "margin": {"value": 0.25}},
         {"method": "rkd_distance", "weight": 25, "margin": {"value": 0.5, "unit": "quantile"}},
     ]
-    figures = {"active_cosine": 0.25, "active_rkd_distance": 0.75}
+    figures = {"active_cosine": 0.25, "active_rkd_distance": 0.75, "taught_cosine": 0.5, "taught_rkd_distance": 0.4}
     several = run(taught(distill=two), "a", 0.1, **figures)
-    (first, _) = cells([several, run(taught(), "b", 0.2)])
+    (first, second) = cells([several, run(taught(), "b", 0.2, taught=0.5)])
     assert first["method"] == "cosine + rkd_distance" and first["margin"] == "0.25 + q 0.5"
     assert first["λ"] == "2 + 25" and first["active %"] == "25 + 75"
+    assert first["taught %"] == "50 + 40" and second["taught %"] == "50"
 
 
 def shown(experiment, runs, metrics=(METRIC,), teacher_eer=0.05):
     search = SimpleNamespace(search_id="some-search", experiment=experiment, plan=SimpleNamespace(metrics=metrics))
     console = Console(width=200, file=io.StringIO(), markup=False)
-    table.show(search, runs, teacher_eer, console)
+    table.show(search, runs, teacher_eer, Coverage(2 / 3, 0.5), console)
     return console.file.getvalue()
 
 
@@ -126,4 +128,5 @@ def test_a_search_of_controls_has_no_best(taught):
 def test_the_protocol_is_always_said(taught, tiny):
     text = shown(taught(), [run(taught(), "a", 0.1)])
     assert f"({len(manifest.read(tiny).trials['validation']):,} trials)" in text and "SYNTHETIC" in text
+    assert "The teacher has a face for 66.7 % of the training utterances, 50.0 % of the speakers." in text
     assert "the teacher is no better" in shown(taught(), [run(taught(), "a", 0.1)], teacher_eer=0.1)

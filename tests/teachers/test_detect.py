@@ -17,7 +17,7 @@ def frame(shared_data: Path) -> np.ndarray:
 
 @pytest.fixture
 def detector(yunet: Path) -> detect.Detector:
-    return detect.Detector(yunet)
+    return detect.Detector(yunet.read_bytes())
 
 
 def found(detector: detect.Detector, image: np.ndarray) -> detect.Face:
@@ -37,7 +37,7 @@ def test_landmarks_lie_in_the_box_in_anatomical_order(detector: detect.Detector,
 
 
 def test_landmarks_do_not_depend_on_the_padding(detector: detect.Detector, frame: np.ndarray) -> None:
-    plain = found(detect.Detector(detector.path, padding=0), frame)
+    plain = found(detect.Detector(detector.weights, padding=0), frame)
     size = plain.box[2]
     assert np.abs(found(detector, frame).landmarks - plain.landmarks).max() < 0.05 * size
 

@@ -83,7 +83,7 @@ def test_an_unknown_feed_is_refused() -> None:
 def test_sface_agrees_with_opencv_s_own_recogniser(sface: Path, yunet: Path, shared_data: Path) -> None:
     model = embed.load(sface, embed.SFACE_FEED)
     theirs = cv2.FaceRecognizerSF.create(str(sface), "")
-    detector = detect.Detector(yunet)
+    detector = detect.Detector(yunet.read_bytes())
     crops, expected = [], []
     for file in sorted((shared_data / "ravdess").glob("Actor_*/face.png"))[:4]:
         image = read_image(file)

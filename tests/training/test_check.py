@@ -19,7 +19,8 @@ def test_what_an_experiment_points_at_is_told(tiny_experiment, tiny):
     text = "\n".join(found.lines)
     corpus = manifest.read(tiny)
     assert f"{len(corpus.split('train')):,} training utterances" in text and "SYNTHETIC" in text
-    assert "100.0 % of the training utterances" in text
+    assert "a face for 100.0 % of the training utterances, 100.0 % of the speakers" in text
+    assert found.figures["face_coverage"] == found.figures["face_coverage_speakers"] == 1
     assert (found.manifest_digest, found.synthetic) == (corpus.digest, True)
 
 

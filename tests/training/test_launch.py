@@ -88,13 +88,14 @@ def test_two_workers_on_ray(tiny_experiment, tmp_path):
 
 # Kills the worker of a run in its first epoch, and says how the run ended and how many groups of workers it had.
 LOSES_ITS_WORKER = """
-import json, os, signal, sys
+import json, os, ray, signal, sys
 from ray.util.placement_group import placement_group_table
 from ray.util.state import list_actors
 from vgsr import config
 from vgsr.training import launch
 
 launch.connect()
+own = ray.get_runtime_context().gcs_address  # another Ray on this machine has workers too
 experiment, found, groups = config.load(sys.argv[1]), {}, 0
 for retries in (1, 0):
     killed, epochs = [], []
@@ -102,7 +103,8 @@ for retries in (1, 0):
     def on_row(row):
         epochs.append(row["epoch"])
         if not killed:
-            (worker,) = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")])
+            alive = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
+            (worker,) = list_actors(address=own, filters=alive)
             killed.append(worker.pid)
             os.kill(worker.pid, signal.SIGKILL)
 

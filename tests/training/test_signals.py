@@ -13,7 +13,9 @@ from vgsr import config
 from vgsr.config import SIGNALS
 from vgsr.data import manifest as manifests
 from vgsr.teachers import bank as banks
+from vgsr.teachers.lists import Lists
 from vgsr.teachers.pairing import QUALITY_COLUMNS, Pairing, pair
+from vgsr.teachers.vectors import InMemory
 from vgsr.training import signals
 from vgsr.training.crops import Crops
 
@@ -28,10 +30,11 @@ def utterances(**columns):
 
 def faces(**quality):
     """Four faces: two of the first utterance, none of the second, the last two of the third."""
-    rows = [np.array([0, 1]), np.array([], np.int64), np.array([2, 3])]
+    lists = Lists(np.array([0, 2, 1]), np.array([0, 2, 4, 4]), np.arange(4))
     unknown = np.full(4, np.nan, np.float32)
     known = {name: np.array(values, np.float32) for name, values in quality.items()}
-    return Pairing(rows, np.eye(4, dtype=np.float32), {**dict.fromkeys(QUALITY_COLUMNS, unknown), **known}, np.eye(4))
+    quality = {**dict.fromkeys(QUALITY_COLUMNS, unknown), **known}
+    return Pairing(lists, InMemory(np.eye(4, dtype=np.float32)), quality, np.eye(4))
 
 
 def test_every_signal_of_the_configuration_is_measured_somewhere():
@@ -97,7 +100,7 @@ def test_crops_carry_the_signals_of_their_own_utterance_and_face(tiny, tiny_expe
     for row in (0, 5, 11):
         crop = crops[(0, row, row)]
         utterance = train.slice(row, 1).to_pylist()[0]
-        face = next(f for f in pairing.rows[row] if np.array_equal(pairing.matrix[f], crop["teacher"]))
+        face = next(f for f in pairing.faces[row] if np.array_equal(pairing.direction(f), crop["teacher"]))
         known = {**utterance, **bank.table.slice(int(face), 1).to_pylist()[0]}
         known["speech_duration"] = math.log(utterance["seconds"])
         known["speech_snr"] = min(utterance["speech_snr"], 40.0)

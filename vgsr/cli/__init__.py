@@ -1,13 +1,13 @@
 """The command line.
 
-`vgsr prepare | teach | quality | methods | validate | train | evaluate | compare | robustness | report |
-verify | best | ui`
+`vgsr prepare | shard | teach | measure | quality | methods | validate | train | embed | evaluate | compare | robustness |
+report | verify | best | ui`
 
 Each command reads its arguments, calls one room, and prints a table or a line. Rooms are imported inside the commands:
 `vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.
 """
 
-from vgsr.cli import compare, corpus, evaluation, extraction, models, report, robustness, tracked, training
+from vgsr.cli import compare, corpus, evaluation, extraction, models, report, robustness, shards, tracked, training
 from vgsr.cli.app import app, console
 from vgsr.mistakes import told
 
@@ -21,6 +21,7 @@ __all__ = [
     "models",
     "report",
     "robustness",
+    "shards",
     "tracked",
     "training",
 ]

@@ -36,7 +36,7 @@ def evaluate(
             show_default=False,
         ),
     ],
-    manifest: Annotated[Path, typer.Argument(help="folder written by `vgsr prepare`")],
+    manifest: Annotated[str, typer.Argument(help="folder written by `vgsr prepare`, or s3://…")],
     scores: Annotated[
         list[str] | None,
         typer.Option(help="FILE or NAME=FILE: another system's scores, or its embeddings (.npz, .ark, .parquet)"),
@@ -49,9 +49,12 @@ def evaluate(
     top: Annotated[int, typer.Option(min=2, help="highest cohort scores that AS-norm looks at")] = 300,
     qmf: Annotated[bool, typer.Option(help="weigh scores by duration, norm, SNR (and cohort scores): QMF")] = False,
     background: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="manifest of cohort and calibration; default: a model's training corpus, else MANIFEST"),
     ] = None,
+    namesakes: Annotated[
+        bool, typer.Option(help="people of two corpora with the same names are different people, where that is open")
+    ] = False,
     p_target: Annotated[list[float] | None, typer.Option(help="priors of minDCF; default: 0.01 and 0.05")] = None,
     save: Annotated[
         Path | None, typer.Option(help="folder for every score: one Parquet file a system and list")
@@ -61,6 +64,7 @@ def evaluate(
     """EER, minDCF and Cllr of models, and of other systems beside them, on trial lists, each with its protocol."""
     from vgsr.data import manifest as manifests
     from vgsr.evaluation import peers, score_files
+    from vgsr.evaluation.lists import some_test_lists
     from vgsr.evaluation.system import Scoring
     from vgsr.speaker import evaluating
 
@@ -69,7 +73,10 @@ def evaluate(
     how, costs = Scoring(normalise.value, top, qmf), tuple(p_target or (0.01, 0.05))
     corpus, behind = manifests.read(manifest), manifests.read(background) if background else None
     found: list[tuple[str, Tested]] = []
-    for each in places.tested(models, device):
+    systems, lists = places.tested(models, device), some_test_lists(corpus, trials or ())
+    for each in systems:  # before anything is embedded
+        evaluating.refuse_overlap(each.model, corpus, lists, namesakes)
+    for each in systems:
         with progress_bar() as progress:
             task = progress.add_task(escape(each.title), total=None)
 
@@ -77,11 +84,11 @@ def evaluate(
                 bar.update(task, completed=done, total=total)
 
             scorer = evaluating.as_system(each.model, how, behind, advance)
-            found += [(each.title, one) for one in evaluating.evaluate(each.model, corpus, trials or (), costs, scorer)]
+            tested = evaluating.evaluate(each.model, corpus, lists, costs, scorer, namesakes)
+            found += [(each.title, one) for one in tested]
     for name, file in map(_named, scores or ()):
-        found += [
-            (name, one) for one in peers.evaluate(Path(file), corpus, trials or (), how, behind or corpus, costs, form)
-        ]
+        own = peers.evaluate(Path(file), corpus, trials or (), how, behind or corpus, costs, form, namesakes)
+        found += [(name, one) for one in own]
     _show(found, costs)
     if save:
         save.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Inputs that were left out, as a person sees them."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from vgsr.cli.app import console
@@ -11,7 +12,7 @@ def print_problems(problems: list[tuple[str, str]], shown: int = 20) -> None:
         return
     table = Table("left out", "reason", title=f"{len(problems):,} inputs left out")
     for name, reason in problems[:shown]:
-        table.add_row(name, reason)
+        table.add_row(escape(name), escape(reason))
     if len(problems) > shown:
         table.add_row(f"… and {len(problems) - shown:,} more", "all of them are in problems.parquet or the bank")
     console.print(table)

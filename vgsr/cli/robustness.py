@@ -32,7 +32,7 @@ def robustness(
             "(all its seeds), SEARCH (all its arms)",
         ),
     ],
-    manifest: Annotated[Path, typer.Argument(help="folder written by `vgsr prepare`")],
+    manifest: Annotated[str, typer.Argument(help="folder written by `vgsr prepare`, or s3://…")],
     noise: Annotated[Path, typer.Option(help="folder with noise/, speech/ and music/ in it, as MUSAN has them")],
     rirs: Annotated[Path | None, typer.Option(help="folder of room impulse responses")] = None,
     trials: Annotated[list[str] | None, typer.Option(help="trial lists; default: every one but `validation`")] = None,
@@ -41,6 +41,9 @@ def robustness(
         typer.Option(help="file of drawn conditions: used again where it exists, else written; default: VGSR's own"),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of the draws; default: 0")] = None,
+    namesakes: Annotated[
+        bool, typer.Option(help="people of two corpora with the same names are different people, where that is open")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="folder for matrix.parquet, matrix.md and the plot")] = None,
 ) -> None:
@@ -57,7 +60,7 @@ def robustness(
     lists = some_test_lists(corpus, trials or ())
     models = tested(places, device)
     for one in models:
-        evaluating.refuse_overlap(one.model, corpus, lists)
+        evaluating.refuse_overlap(one.model, corpus, lists, namesakes)
     disturbances, unknown = _disturbances(models, noise, rirs)
     with progress_bar() as progress:
         task = progress.add_task("conditions", total=None, visible=False)  # drawn they may be already

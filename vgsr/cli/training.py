@@ -51,6 +51,9 @@ def train(
     overrides: Overrides = None,
     bare: Annotated[bool, typer.Option(help="one process, without Ray and MLflow")] = False,
     device: Annotated[str, typer.Option(help="with --bare: cpu or cuda")] = "cpu",
+    storage: Annotated[
+        str | None, typer.Option(help="where checkpoints go, a folder that all nodes reach or s3://…; not with --bare")
+    ] = None,
 ) -> None:
     """Train one experiment on Ray Train; the same command goes on with a run that was stopped."""
     from vgsr import config
@@ -58,6 +61,10 @@ def train(
     from vgsr.training import check
     from vgsr.training.learner import resolve
 
+    if bare and storage:
+        raise config.ConfigError(
+            "--bare keeps its checkpoints in the home folder: leave out one of --bare and --storage"
+        )
     loaded = config.load(experiment, overrides or [])
     findings = check.check(loaded)
     loaded = resolve(loaded)
@@ -65,13 +72,13 @@ def train(
         console.print(line, soft_wrap=True)
     control = "" if loaded.teacher.control == "none" else f"-control-{loaded.teacher.control}"
     name = f"{loaded.name}{control}-{loaded.digest}"
-    place = home() / "runs" / name
+    runs = home() / "runs"
     if bare:
         from vgsr.training import local
 
-        checkpoint = str(local.train(loaded, place, device, console))
+        checkpoint = str(local.train(loaded, runs / name, device, console))
     else:
         from vgsr import tracked
 
-        checkpoint = tracked.train(loaded, name, str(home() / "runs"), findings, console)
+        checkpoint = tracked.train(loaded, name, storage or str(runs), findings, console)
     console.print(f"best checkpoint: {checkpoint}", soft_wrap=True)

@@ -148,6 +148,7 @@ class Train(Part):
 class Evaluate(Part):
     manifests: tuple[str, ...] = ()  # with test lists; empty = the training corpus' own
     trials: tuple[str, ...] = ()  # names of test lists; empty = every list but `validation`
+    namesakes: bool = False  # tested speakers with names of training speakers, of another corpus, are other people
     p_target: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05)
     noise: str | None = None  # folder of noise recordings that augment.noise has not: validate in noise too
     snr: tuple[float, ...] = Field((0.0, 10.0, 20.0), min_length=1)  # dB; each costs a validation more
@@ -193,6 +194,7 @@ class Experiment(Part):
         values = self.model_dump(mode="json")
         for key in ("workers", "cpus_per_worker", "loader_processes", "checkpoint_batches"):
             values["train"].pop(key)
+        values["evaluate"].pop("namesakes")
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def yaml(self) -> str:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from vgsr.data.manifest import Problem
 from vgsr.data.tables import FACES, UTTERANCES
 
-PIECE = 1 << 14  # rows that are objects at a time
+PIECE = 1 << 12  # rows that are objects at a time
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,16 @@ class Columns(Sequence[T]):
         return Columns(table, self.kind)
 
     def where(self, mask: Any) -> "Columns[T]":
-        """The rows for which the mask [rows] is true."""
-        return Columns(self.table.filter(mask), self.kind)
+        """The rows for which the mask [rows] is true; these themselves where it is for all: a copy costs memory."""
+        every = pc.all(mask, skip_nulls=False, min_count=0).as_py()
+        return self if every else Columns(self.table.filter(mask), self.kind)
+
+    def ordered(self, *names: str) -> "Columns[T]":
+        """The rows sorted by some fields; these themselves where the first field says that they are."""
+        first = self.column(names[0])
+        if pc.all(pc.less(first[:-1], first[1:]), min_count=0).as_py():
+            return self
+        return Columns(self.table.sort_by([(name, "ascending") for name in names]).combine_chunks(), self.kind)
 
 
 Rows = Sequence[Utterance]
@@ -111,7 +119,10 @@ def gather(rows: Iterable[T], kind: type[T], problems: list[Problem]) -> Columns
         except UnicodeEncodeError:
             batches.append(_batch([row for row in some if _is_utf8(row, schema)], schema))
             problems += [misnamed(row.uri, "") for row in some if not _is_utf8(row, schema)]
-    return Columns(pa.Table.from_batches(batches, schema).combine_chunks(), kind)
+    whole = pa.Table.from_batches(batches, schema).combine_chunks()
+    del batches
+    pa.default_memory_pool().release_unused()  # what the pieces took beyond their letters, as much again
+    return Columns(whole, kind)
 
 
 def values(rows: Sequence[T], name: str) -> pa.ChunkedArray:

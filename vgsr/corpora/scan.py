@@ -170,7 +170,7 @@ def pictures(root: Path, faces: Columns[Face], speakers: pa.Array) -> tuple[Colu
 
     A uri with a scheme (`bank://`) is no file and is kept as it is.
     """
-    faces = Columns(faces.table.sort_by("face_id"), Face)
+    faces = faces.ordered("face_id", "uri")
     recorded = pc.is_in(faces.column("speaker"), value_set=speakers)
     problems = [
         Problem(face.uri, f"speaker {face.speaker} has no recording that can be used")
@@ -197,7 +197,8 @@ def pictures(root: Path, faces: Columns[Face], speakers: pa.Array) -> tuple[Colu
 
 def _first(utterances: Columns[Utterance]) -> tuple[Columns[Utterance], list[Problem]]:
     """The utterances sorted by id, without those whose id has come before."""
-    table = utterances.table.sort_by([("utterance_id", "ascending"), ("uri", "ascending")]).combine_chunks()
+    utterances = utterances.ordered("utterance_id", "uri")
+    table = utterances.table
     ids = table["utterance_id"]
     again = np.zeros(len(table), bool)
     again[1:] = pc.equal(ids[1:], ids[:-1]).to_numpy()
@@ -206,7 +207,7 @@ def _first(utterances: Columns[Utterance]) -> tuple[Columns[Utterance], list[Pro
         kept = row - 1 if not again[row - 1] else kept
         name, used = ids[row].as_py(), table["uri"][kept].as_py()
         problems.append(Problem(table["uri"][row].as_py(), f"second recording of utterance {name}; {used} is used"))
-    return Columns(table.filter(pa.array(~again)) if problems else table, Utterance), problems
+    return utterances.where(pa.array(~again)), problems
 
 
 def _items(rows: Columns[Any], name: str) -> Iterator[Any]:

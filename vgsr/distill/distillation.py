@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from vgsr.distill.margin import Margin, Margined
 from vgsr.distill.methods import Method, Past, check_options
 
-# Least rows that a level can say something about; fewer give an exact 0.
-NEEDED = {"relation": 2}
+PAIRED = ("relation", "contrastive")  # levels that compare rows with one another: one alone says nothing
 PAST = ("past_student", "past_teacher", "past_labels")  # buffers of a method with a queue
 
 
@@ -48,13 +47,15 @@ class Distillation(nn.Module):
     """A method behind a margin, with λ = `weight` (none: the method's own).
 
     `dimension` is the teacher's; `centres` [C, dt] its class centres, one a training speaker in the order of the
-    labels. They follow from the teacher bank and are not in the state_dict; learned tensors, the rows of earlier
-    batches and the margin's statistics are.
+    labels, zero for a speaker without a face: of such the teacher says nothing, so methods that compare what is said
+    of all speakers leave them out. Centres follow from the teacher bank and are not in the state_dict; learned tensors,
+    the rows of earlier batches and the margin's statistics are. ObjectiveError for what does not fit the method.
     """
 
     method: Method
     margin: Margin
-    centres: Tensor | None
+    centres: Tensor | None  # [K, dt], of the K speakers that have a face
+    classes: Tensor | None  # [K] their labels; None if all have one
     past_student: Tensor
     past_teacher: Tensor
     past_labels: Tensor
@@ -72,15 +73,15 @@ class Distillation(nn.Module):
     ) -> None:
         super().__init__()
         check_options(method, options or {})
-        if method.needs_centres and centres is None:
-            raise ObjectiveError(f"method {method.name!r} needs the teacher's class centres [C, dt]")
+        known, classes = _known(method, centres) if method.needs_centres else (None, None)
         self.method, self.weight = method, method.weight if weight is None else weight
         self.options, self.teacher_scale = dict(options or {}), teacher_scale
         self.margin = Margin() if margin is None else margin
         self.learned = nn.ParameterDict(
             {name: nn.Parameter(start(dimension)) for name, start in method.learned.items()}
         )
-        self.register_buffer("centres", centres if method.needs_centres else None, persistent=False)
+        self.register_buffer("centres", known, persistent=False)
+        self.register_buffer("classes", classes, persistent=False)
         rows = self.options.pop("queue", method.queue)
         if method.queue and (rows < 1 or rows != int(rows)):
             raise ObjectiveError(f"method {method.name!r}: its queue is a number of rows, 1 or more, not {rows:g}")
@@ -92,14 +93,19 @@ class Distillation(nn.Module):
     def forward(self, faces: Faces) -> Taught:
         """The losses of the rows that have a face."""
         s, t = self._sides(faces)
-        if len(s) < NEEDED.get(self.method.level, 1):
+        if len(s) < self.needed:
             # An empty D sums to an exact 0 whose graph still holds the projector, as DDP requires.
             nothing = s[:0].sum(dim=1)
             return Taught(nothing, *(nothing.detach().sum() for _ in range(3)))
-        d = self._discrepancies(s, t, faces.labels)
+        d = self._discrepancies(s, t, self._labels(faces.labels))
         mask = self._mask(d)
         margined: Margined = self.margin(d, mask)
         return Taught(_over_pairs(margined.value, mask), margined.before, margined.active, margined.mu)
+
+    @property
+    def needed(self) -> int:
+        """Least rows that the method can say something about; fewer give an exact 0 and teach nothing."""
+        return 2 if self.method.level in PAIRED and not self.queue else 1
 
     def extra_repr(self) -> str:
         return f"{self.weight:g} · {self.method.name}"
@@ -114,7 +120,13 @@ class Distillation(nn.Module):
             return student, faces.teacher
         to_centres = self.teacher_scale * F.normalize(self.centres.to(student), dim=1).T
         teacher = F.normalize(faces.teacher, dim=1) @ to_centres
-        return faces.logits if level == "logit" else F.normalize(student, dim=1) @ to_centres, teacher
+        if level != "logit":
+            return F.normalize(student, dim=1) @ to_centres, teacher
+        return faces.logits if self.classes is None else faces.logits[:, self.classes], teacher
+
+    def _labels(self, labels: Tensor) -> Tensor:
+        """The labels [F] as columns of the logits."""
+        return labels if self.classes is None else torch.searchsorted(self.classes, labels)
 
     def _discrepancies(self, s: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """D, [F] or [F, P]."""
@@ -150,6 +162,19 @@ class Distillation(nn.Module):
                 saved = state_dict.get(prefix + name, getattr(self, name))
                 setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _known(method: Method, centres: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The centres [K, dt] of the speakers that have a face, and their labels [K]; no labels if all have one."""
+    if centres is None:
+        raise ObjectiveError(f"method {method.name!r} needs the teacher's class centres [C, dt]")
+    classes = centres.any(dim=1).nonzero().flatten()
+    if len(classes) < 2:
+        raise ObjectiveError(
+            f"method {method.name!r} tells speakers apart by their faces, and {len(classes)} of the {len(centres)} "
+            "training speakers has one: it needs two at least; choose a method of another level (`vgsr methods`)"
+        )
+    return (centres, None) if len(classes) == len(centres) else (centres[classes], classes)
 
 
 def _over_pairs(values: Tensor, mask: Tensor | None) -> Tensor:

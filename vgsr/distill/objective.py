@@ -19,6 +19,7 @@ from vgsr.distill.distillation import Distillation, Faces, ObjectiveError, Taugh
 from vgsr.distill.running import Running
 
 APPLY_TO = ("distillation", "classification", "both")
+OF_TAUGHT = ("discrepancy", "active", "mu")  # figures of the rows that a method acted on; 0 where it acted on none
 
 
 def figure_names(figure: str, methods: Sequence[str]) -> list[str]:
@@ -35,13 +36,19 @@ class Terms:
     distillation: Tensor  # with λ; an exact 0 if too few rows have a face
     weight_spread: Tensor  # detached: std of the quality weights over the rows that they weigh ("both": all rows)
     taught: dict[str, Taught]  # by method
+    rows: int  # of the batch, with a face or without
 
     def figures(self) -> dict[str, Tensor]:
-        """What to log, detached: the parts, and by `figure_names` each method's `discrepancy`, `active` and `mu`."""
+        """What to log, detached: the parts, and by `figure_names` each method's `OF_TAUGHT` and its share, `taught`.
+
+        The share is that of the batch's rows which the method acted on: those with a face, unless they are too few.
+        """
         figures = {name: getattr(self, name) for name in ("loss", "classification", "distillation", "weight_spread")}
-        for figure in ("discrepancy", "active", "mu"):
+        for figure in OF_TAUGHT:
             values = [getattr(taught, figure) for taught in self.taught.values()]
             figures |= zip(figure_names(figure, list(self.taught)), values, strict=True)
+        shares = [self.loss.new_tensor(len(taught.losses) / max(self.rows, 1)) for taught in self.taught.values()]
+        figures |= zip(figure_names("taught", list(self.taught)), shares, strict=True)
         return {name: value.detach() for name, value in figures.items()}
 
 
@@ -101,7 +108,7 @@ class Objective(nn.Module):
         # Autocast would round the matrix products in here to bf16, and discrepancies are small differences.
         with torch.autocast(embedding.device.type, enabled=False):
             losses, rows = _wide(class_losses), has_face.nonzero().flatten()
-            w_class, w = self._weights(signals.to(losses), _wide(embedding), has_face, rows)
+            w_class, w = self._weights(signals.to(losses), _wide(embedding), rows)
             faces = Faces(
                 embedding=_wide(embedding)[rows],
                 projected=None if projected is None else _wide(projected)[rows],
@@ -110,7 +117,7 @@ class Objective(nn.Module):
                 labels=labels[rows],
             )
             taught = {one.method.name: one(faces) for one in self.distillations}
-            classification = (w_class * losses).mean()
+            classification = _mean(w_class * losses)
             distillation = classification.new_zeros(())
             for one in self.distillations:
                 of_rows = taught[one.method.name].losses
@@ -122,9 +129,10 @@ class Objective(nn.Module):
                 distillation=distillation,
                 weight_spread=_mean((weighed - 1).square()).sqrt(),
                 taught=taught,
+                rows=len(losses),
             )
 
-    def _weights(self, signals: Tensor, embedding: Tensor, has_face: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, signals: Tensor, embedding: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Quality weights of classification [B] and of the rows with a face [F], each of mean 1."""
         w_class, w = signals.new_ones(len(signals)), signals.new_ones(len(rows))
         signals, known = self._standard(signals, embedding)
@@ -132,7 +140,7 @@ class Objective(nn.Module):
             if self.apply_to != "distillation":
                 w_class = self.weigh(signals, known)
             if self.apply_to != "classification":
-                w = self.weigh(signals, known, mask=has_face)[rows]
+                w = self.weigh(signals[rows], known)
         return w_class, w
 
     def _standard(self, signals: Tensor, embedding: Tensor) -> tuple[Tensor, quality.Statistics | None]:

@@ -63,13 +63,12 @@ def weights(
     temperature: float = 1.0,
     floor: float = 0.1,
     combine: str = "product",
-    mask: Tensor | None = None,
 ) -> Tensor:
     """Weights `[B]` of mean 1 from signals `[B, S]`; no gradient.
 
     A NaN signal is neutral (z = 0), and so is every value of a signal whose std is 0. "product" is the
     geometric mean over signals, so that floor and spread do not depend on how many there are; one poor signal
-    pulls harder than under "mean". With `mask` (bool `[B]`) its rows have mean 1, the others weigh 0.
+    pulls harder than under "mean".
     """
     check_settings(temperature, floor, combine)
     if signals.shape[1:] != statistics.mean.shape or signals.shape[1] == 0:
@@ -83,6 +82,4 @@ def weights(
     tiny = torch.finfo(z.dtype).tiny
     quality = (floor + (1 - floor) * torch.sigmoid(z / temperature)).clamp_min(tiny)
     combined = quality.log().mean(dim=1).exp() if combine == "product" else quality.mean(dim=1)
-    counted = torch.ones_like(combined) if mask is None else mask.to(combined.dtype)
-    combined = combined * counted
-    return combined * (counted.sum() / combined.sum().clamp_min(tiny))
+    return combined * (len(combined) / combined.sum().clamp_min(tiny))

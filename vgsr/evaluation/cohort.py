@@ -10,7 +10,7 @@ each over the `top` highest cosines between that side and the cohort: P. Matějk
 Normalization in Multilingual Speaker Recognition", Interspeech 2017, there adaptive S-norm 1.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +64,6 @@ def speaker_means(embeddings: npt.NDArray[np.floating], speakers: Sequence[str])
     owner = rows.find(owners, rows.names(names))
     parts = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
     return names, np.stack([embeddings[part].mean(axis=0, dtype=np.float64) for part in parts])
-
-
-def refuse_shared(cohort: Iterable[str], trials: Iterable[str]) -> None:
-    """ScoringError naming the speakers who are both in a cohort and in trials: their scores are not imposters'."""
-    shared = sorted(set(cohort) & set(trials))
-    if shared:
-        raise ScoringError(
-            f"{len(shared):,} speakers are both in the cohort and in the trials: {rows.some(shared)}. A cohort of "
-            "imposters must not know them: take it from the training split",
-            shared,
-        )
 
 
 def statistics(sides: Sides, cohort: Cohort, top: int) -> Statistics:

@@ -92,16 +92,13 @@ def prepare(
         key = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
         file = folder / f"{corpus.corpus}-{key[:12]}.parquet"
     if not file.exists():
-        every = zip(
-            corpus.utterances["utterance_id"].to_pylist(), corpus.utterances["seconds"].to_pylist(), strict=True
-        )
-        wanted = set(ids)
-        drawn = conditions.draw({name: s for name, s in every if name in wanted}, seed or 0, disturbances, advance)
+        seconds = corpus.rows_of(ids, ["seconds"])["seconds"].to_pylist()
+        drawn = conditions.draw(dict(zip(ids, seconds, strict=True)), seed or 0, disturbances, advance)
         _write(file, drawn, header)
     found, draws = _read(file)
     if found["corpus"] != corpus.digest:
         raise ConditionsError(
-            f"{file}: conditions of another corpus (digest {found['corpus'][:12]}; {corpus.path} has "
+            f"{file}: conditions of another corpus (digest {found['corpus'][:12]}; {corpus.place} has "
             f"{corpus.digest[:12]}): give another --conditions"
         )
     if seed is not None and found["seed"] != seed:

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from vgsr.data import audio
+from vgsr.data import recordings
 from vgsr.data.features import Fbank
-from vgsr.data.manifest import Manifest, ManifestError
+from vgsr.data.manifest import Manifest
 
 AHEAD = 1024  # utterances handed to the threads at once
 
@@ -52,14 +52,11 @@ def embed(
 
     ManifestError for ids that are not in the manifest, AudioError for a file that cannot be read.
     """
-    rows = pc.index_in(pa.array(ids, pa.string()), value_set=manifest.utterances["utterance_id"].combine_chunks())
-    if rows.null_count:
-        raise ManifestError(f"{manifest.path}: {rows.null_count} of {len(ids)} utterances are not in the manifest")
-    table = manifest.utterances.select(["utterance_id", "uri", "start", "seconds"]).take(rows)
+    table = manifest.rows_of(ids, ["utterance_id", "uri", "start", "seconds"])
     student.eval()
 
     def one(row: dict[str, Any]) -> np.ndarray:
-        wave = audio.read(manifest.file(row["uri"]), row["start"], row["seconds"])
+        wave = recordings.read(manifest, row["uri"], row["start"], row["seconds"])
         return embed_wave(student, fbank, disturb(row["utterance_id"], wave), device)
 
     vectors = []

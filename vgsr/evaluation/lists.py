@@ -16,5 +16,5 @@ def some_test_lists(manifest: Manifest, names: Sequence[str]) -> list[str]:
     """`test_lists`; ManifestError where there is none."""
     found = test_lists(manifest, names)
     if not found:
-        raise ManifestError(f"{manifest.path}: no trial list in it to evaluate on")
+        raise ManifestError(f"{manifest.place}: no trial list in it to evaluate on")
     return found

@@ -29,16 +29,17 @@ def evaluate(
     background: Manifest,
     p_targets: Sequence[float],
     form: str | None = None,
+    namesakes: bool = False,
 ) -> list[Tested]:
     """The system that made `file` on trial lists of a manifest; without names on every test list.
 
     Embeddings are scored as `how` says, `background` giving the cohort and the calibration. Scores are taken as they
     are (`form`: the columns of a text, where they cannot be told); without names, on each list that they cover.
-    ScoringError and ScoreFileError list what is missing.
+    namesakes: of the cohort, see `overlap.refuse`. ScoringError and ScoreFileError list what is missing.
     """
     names = some_test_lists(manifest, lists)
     if holds_embeddings(file):
-        return system.test(_system(file, how, background), manifest, names, p_targets)
+        return system.test(_system(file, how, background), manifest, names, p_targets, namesakes)
     if not how.plain:
         raise ScoreFileError(
             f"{file}: scores are taken as they are; to normalise or weigh them give embeddings instead"

@@ -7,13 +7,13 @@ way, so they may stand in one table.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from vgsr.data.manifest import Manifest, ManifestError
-from vgsr.evaluation import calibration, cohort, protocol, qmf, score_files, scoring
+from vgsr.evaluation import calibration, cohort, overlap, protocol, qmf, score_files, scoring
 from vgsr.evaluation.calibration import Calibration
 from vgsr.evaluation.cohort import Cohort
 from vgsr.evaluation.embedding import of_lists
@@ -72,10 +72,10 @@ def prepare(embed: Embed, how: Scoring, background: Manifest) -> System:
     words, means, names = "cosine", None, tuple[str, ...]()
     train = f"{background.corpus}/train"
     if how.normalisation != "none":
-        rows = background.split("train")
+        rows = background.split("train", ["utterance_id", "speaker"])
         if not len(rows):
             raise ManifestError(
-                f"{background.path}: nobody is in its training split: there is no cohort to compare with"
+                f"{background.place}: nobody is in its training split: there is no cohort to compare with"
             )
         vectors = embed(background, rows["utterance_id"].to_pylist())
         found, centres = cohort.speaker_means(vectors, rows["speaker"].to_pylist())
@@ -89,7 +89,7 @@ def prepare(embed: Embed, how: Scoring, background: Manifest) -> System:
     system = System(embed, how, words, background.corpus, means, names)
     if VALIDATION not in background.trials:
         if how.qmf:
-            raise ManifestError(f"{background.path}: it has no list {VALIDATION!r}, which QMF is fitted on")
+            raise ManifestError(f"{background.place}: it has no list {VALIDATION!r}, which QMF is fitted on")
         return system
     scores, sides, measures, labels = _raw(system, background, [VALIDATION])[VALIDATION]
     calibrated: Calibration | Qmf
@@ -102,8 +102,12 @@ def prepare(embed: Embed, how: Scoring, background: Manifest) -> System:
     return System(embed, how, words, background.corpus, means, names, calibrated)
 
 
-def test(system: System, manifest: Manifest, lists: Sequence[str], p_targets: Sequence[float]) -> list[Tested]:
-    """The system on trial lists of a manifest. ScoringError where a cohort speaker is in them."""
+def test(
+    system: System, manifest: Manifest, lists: Sequence[str], p_targets: Sequence[float], namesakes: bool = False
+) -> list[Tested]:
+    """The system on trial lists of a manifest. ManifestError where a cohort speaker is in them (`overlap.refuse`)."""
+    imposters = overlap.Known(system.background, system.cohort_speakers, "the cohort")
+    overlap.refuse(imposters, manifest, lists, namesakes)
     tested = []
     for name, (scores, sides, measures, labels) in _raw(system, manifest, lists).items():
         llrs = None
@@ -112,11 +116,8 @@ def test(system: System, manifest: Manifest, lists: Sequence[str], p_targets: Se
         elif system.calibrated is not None:
             llrs = system.calibrated.llr(scores)
         lines = protocol.of_list(manifest, name, system.words)
-        table = _table(manifest, name, scores)
-        if system.background == manifest.corpus:
-            of_trials = {*table["enrol_speaker"].to_pylist(), *table["test_speaker"].to_pylist()}
-            cohort.refuse_shared(system.cohort_speakers, of_trials)
-        tested.append(Tested(protocol.evaluate(scores, labels, lines, p_targets, llrs), table))
+        result = protocol.evaluate(scores, labels, lines, p_targets, llrs)
+        tested.append(Tested(result, _table(manifest, name, scores)))
     return tested
 
 
@@ -148,19 +149,17 @@ def _raw(
             scores = cohort.as_norm(scores, sides, statistics)
         measures = qmf.Measures()
         if system.scoring.qmf:
-            measures = qmf.measures(sides, _column(manifest, "seconds"), _column(manifest, "speech_snr"), statistics)
+            heard = manifest.rows_of(ids, ["seconds", "speech_snr"])
+            seconds, snr = (dict(zip(ids, column.to_pylist(), strict=True)) for column in heard.columns)
+            measures = qmf.measures(sides, seconds, snr, statistics)
         found[name] = scores, sides, measures, trials["label"].to_numpy()
     return found
 
 
 def _table(manifest: Manifest, name: str, scores: Floats) -> pa.Table:
-    trials, speakers = manifest.named_trials(name), _column(manifest, "speaker")
+    trials, ids = manifest.named_trials(name), of_lists(manifest, [name])
+    speakers = dict(zip(ids, manifest.rows_of(ids, ["speaker"])["speaker"].to_pylist(), strict=True))
     speakers |= {enrol: speakers[each[0]] for enrol, each in manifest.enrolled(name).items()}
     owners = {f"{side}_speaker": [speakers[one] for one in trials[side].to_pylist()] for side in ("enrol", "test")}
     columns = {column: trials[column] for column in ("label", "enrol", "test")}
     return pa.table({**columns, **owners, "score": scores}, schema=score_files.SCORES)
-
-
-def _column(manifest: Manifest, name: str) -> dict[str, Any]:
-    """What a column of the manifest says of each utterance."""
-    return dict(zip(*(manifest.utterances[one].to_pylist() for one in ("utterance_id", name)), strict=True))

@@ -13,12 +13,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vgsr import storage
 from vgsr.config import SIGNALS
 from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest, ManifestError
 from vgsr.quality import sheet
 from vgsr.quality.figures import distribution, extremes, rank_correlations
 from vgsr.quality.sheet import Strip
+from vgsr.storage import Place
 from vgsr.teachers import bank as banks
 from vgsr.teachers import detect, weights
 from vgsr.teachers.bank import Bank, BankError
@@ -30,7 +32,7 @@ SHOWN = 5  # utterances at each end
 FACES = 10  # faces at each end
 
 
-def show(manifest: str | Path, bank: str | Path | None, out: str | Path | None, console: Console) -> None:
+def show(manifest: Place, bank: Place | None, out: str | Path | None, console: Console) -> None:
     """Print the signals of the training split of the folder `manifest`; write contact sheets to the folder `out`.
 
     `bank` None: the only file in MANIFEST/banks, or no faces where there is none. `out` None: MANIFEST/quality.
@@ -40,9 +42,11 @@ def show(manifest: str | Path, bank: str | Path | None, out: str | Path | None, 
     train = read.split("train")
     if not len(train):
         raise ManifestError(
-            f"{read.path}: no utterance in its split 'train'; prepare it with a smaller --validation and --test"
+            f"{read.place}: no utterance in its split 'train'; prepare it with a smaller --validation and --test"
         )
-    file = Path(bank) if bank else only_bank(read.path)
+    if out is None and storage.remote(read.place):
+        raise ManifestError(f"{read.place}: contact sheets are written to a folder of this machine: name it with --out")
+    file = bank or only_bank(read.place)
     taught = banks.read(file) if file else None
     faces = _training_faces(taught, read, train) if taught else None
     console.print(
@@ -59,22 +63,23 @@ def show(manifest: str | Path, bank: str | Path | None, out: str | Path | None, 
     for name in (name for name in samples if name.startswith("speech_")):
         _print_utterances(console, read, train, name)
     if faces:
-        _write_sheets(console, read, faces, Path(out) if out else read.path / "quality")
+        _write_sheets(console, read, faces, Path(out) if out else Path(read.place, "quality"))
 
 
-def only_bank(folder: Path) -> Path | None:
-    """The one teacher bank in `folder`/banks; None where there is none, BankError where there are several."""
-    found = sorted((folder / "banks").glob("*.parquet"))
+def only_bank(place: Place) -> str | None:
+    """The one teacher bank in `place`/banks; None where there is none, BankError where there are several."""
+    folder = storage.join(place, "banks")
+    found = [name for name in storage.listing(folder) if name.endswith(".parquet") and "/" not in name]
     if len(found) > 1:
-        raise BankError(f"{folder / 'banks'} holds {', '.join(file.name for file in found)}: name one with --bank")
-    return found[0] if found else None
+        raise BankError(f"{folder} holds {', '.join(found)}: name one with --bank")
+    return storage.join(folder, found[0]) if found else None
 
 
 def _training_faces(bank: Bank, manifest: Manifest, train: pa.Table) -> pa.Table:
     """The bank's rows of training speakers, with the `uri` of each picture."""
     place = pc.index_in(bank.table["face_id"], value_set=manifest.faces["face_id"].combine_chunks())
     if place.null_count:
-        raise BankError(f"{place.null_count:,} faces of the bank are not in {manifest.path}: teach again")
+        raise BankError(f"{place.null_count:,} faces of the bank are not in {manifest.place}: teach again")
     faces = bank.table.append_column("uri", manifest.faces["uri"].take(place))
     return faces.filter(pc.is_in(faces["speaker"], value_set=train["speaker"].unique()))
 
@@ -132,7 +137,7 @@ def _write_sheets(console: Console, manifest: Manifest, faces: pa.Table, out: Pa
     if any("://" in uri for uri in uris):
         console.print("contact sheets: none, the faces of this corpus are no pictures")
         return
-    detector = detect.Detector(weights.locate(weights.YUNET))
+    detector = detect.Detector(weights.locate(weights.YUNET).read_bytes())
     for name in QUALITY_COLUMNS:
         values = np.asarray(faces[name].to_numpy(), np.float32)
         known = int(np.isfinite(values).sum())

@@ -15,6 +15,7 @@ from vgsr.report.controls import counterpart, sentence
 from vgsr.report.gains import Gains, gains
 from vgsr.report.leaderboard import percent
 from vgsr.report.settings import without_folders
+from vgsr.teachers.coverage import Coverage
 
 FIGURES = "EER and minDCF: mean over the seeds of an arm, ± their standard deviation."
 GAINS = "Gain: the share of the EER of {} that an arm takes away; a loss is negative."
@@ -57,6 +58,11 @@ def _leaderboard(benchmark: Benchmark, baseline: Arm | None, gained: Gains) -> s
 
 
 def _teacher(benchmark: Benchmark) -> str:
+    coverage = Coverage.of(benchmark.search.figures)
+    return " ".join(filter(None, [f"The teacher has {coverage}." if coverage else "", _teacher_eer(benchmark)]))
+
+
+def _teacher_eer(benchmark: Benchmark) -> str:
     eer = benchmark.search.figures.get("teacher_eer")
     if eer is None:
         return "The teacher's own EER cannot be told: that takes validation trials between two pictures of one person."

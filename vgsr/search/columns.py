@@ -32,7 +32,8 @@ def columns(runs: Sequence[TrackedRun], p_target: float, noisy: bool) -> list[Co
         Column("EER %", _percent(METRIC)),
         *([Column("noisy EER %", _percent(NOISY_METRIC))] if noisy else []),
         Column(f"minDCF({p_target:g})", _figure(f"best_val_min_dcf_{p_target:g}", "{:.3f}")),
-        Column("active %", _active),
+        Column("taught %", _shares("taught"), always=False),
+        Column("active %", _shares("active")),
         Column("epochs", lambda run: f"{int(run.figures.get('epoch', 0))}"),
         Column("seconds", lambda run: f"{run.figures.get('total_seconds', 0):.0f}"),
     ]
@@ -58,9 +59,14 @@ def _margin(one: Mapping[str, str]) -> str:
     return f"{'q ' if one['margin.unit'] == 'quantile' else ''}{float(one['margin.value']):.3g}"
 
 
-def _active(run: TrackedRun) -> str:
-    keys = figure_names("active", [one["method"] for one in run.distillations])
-    return " + ".join(f"{100 * run.figures[key]:.0f}" for key in keys if key in run.figures) or NOTHING
+def _shares(figure: str) -> Callable[[TrackedRun], str]:
+    """A share of each distillation, in %: `taught` is of the utterances, `active` of those."""
+
+    def cell(run: TrackedRun) -> str:
+        keys = figure_names(figure, [one["method"] for one in run.distillations])
+        return " + ".join(f"{100 * run.figures[key]:.0f}" for key in keys if key in run.figures) or NOTHING
+
+    return cell
 
 
 def _quality(run: TrackedRun) -> str:

@@ -29,7 +29,9 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
         with console.status(Text(f"testing {run.name}")), tempfile.TemporaryDirectory() as folder:
             model = vgsr.load(run.tags["vgsr.checkpoint"])
             for manifest in tested:
-                for one in speaker.evaluate(model, manifest, settings.trials, settings.p_target):
+                for one in speaker.evaluate(
+                    model, manifest, settings.trials, settings.p_target, namesakes=settings.namesakes
+                ):
                     _log(tracker, run, one, Path(folder))
             tracking.attach(tracker, run.run_id, Path(folder), tracking.SCORES)
         tracking.tag(tracker, run.run_id, {TESTED: str(len(tested))})

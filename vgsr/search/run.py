@@ -4,17 +4,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pyarrow import fs
 from ray import tune
 from rich.console import Console
 
-from vgsr import tracking
+from vgsr import storage, tracking
 from vgsr.mistakes import told
 from vgsr.search import conclude, demo, table, tuning
 from vgsr.search.plan import NOISY_METRIC, Base, Plan, Search, bind, parse
 from vgsr.search.watch import Bridge, Watcher
 from vgsr.tracking import Tracker
 from vgsr.training import check, launch
+
+STATE = "tune"  # where Tune keeps its state, under a search's place
 
 
 def main(plan: Plan, arguments: Sequence[str] | None = None) -> None:
@@ -50,8 +51,7 @@ def run(search: Search, found: check.Findings, console: Console) -> None:
             tags=tags,
             experiment=search.experiment,
         )
-        if found.teacher_eer is not None:
-            tracking.log_figures(tracker, parent, {"teacher_eer": found.teacher_eer})
+        tracking.log_figures(tracker, parent, found.figures)
         _tune(search, tracker, parent, tags, console)
         _close_lost(search, tracker, parent)
         conclude.test(search, tracker, tracking.trials(tracker, parent), console)
@@ -60,7 +60,7 @@ def run(search: Search, found: check.Findings, console: Console) -> None:
         console.print(
             f"{search.search_id} is finished; this is its table. A change of any setting starts a new search."
         )
-    table.show(search, tracking.trials(tracker, parent), found.teacher_eer, console)
+    table.show(search, tracking.trials(tracker, parent), found.teacher_eer, found.coverage, console)
     console.print(
         f"runs: {tracker.shown}   (`vgsr ui` opens MLflow; `vgsr best` registers the champion)", soft_wrap=True
     )
@@ -73,11 +73,11 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     with console.status("starting Ray"):
         launch.connect()
-    function, place = tuning.trial_function(search), f"{search.storage}/tune"
-    trainable = tune.with_resources(function, tuning.driver_resources())
-    if _resumable(place):
+    system, folder = storage.filesystem(search.storage)
+    trainable = tune.with_resources(tuning.trial_function(search), tuning.driver_resources())
+    if _resumable(search.storage):
         console.print(f"going on with {search.search_id}")
-        tuner = tune.Tuner.restore(place, trainable, resume_unfinished=True)
+        tuner = tune.Tuner.restore(f"{folder}/{STATE}", trainable, storage_filesystem=system, resume_unfinished=True)
     else:
         tuner = tune.Tuner(
             trainable,
@@ -88,8 +88,9 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
                 max_concurrent_trials=search.settings.concurrent or tuning.fitting_trials(search),
             ),
             run_config=tune.RunConfig(
-                name="tune",
-                storage_path=search.storage,
+                name=STATE,
+                storage_path=folder,
+                storage_filesystem=system,
                 callbacks=[Bridge(search.search_id)],
                 failure_config=tune.FailureConfig(max_failures=launch.MAX_FAILURES),
                 verbose=0,
@@ -106,11 +107,10 @@ def _tune(search: Search, tracker: Tracker, parent: str, tags: dict[str, str], c
 def _resumable(place: str) -> bool:
     """Whether Tune has a state to go on from. `can_restore` alone is true from the moment a Tuner is made, so a search
     killed in its first seconds would never start again."""
-    if not tune.Tuner.can_restore(place):
+    system, folder = storage.filesystem(place)
+    if not tune.Tuner.can_restore(f"{folder}/{STATE}", storage_filesystem=system):
         return False
-    system, path = fs.FileSystem.from_uri(place)
-    files = system.get_file_info(fs.FileSelector(path))
-    return any(file.base_name.startswith("experiment_state-") for file in files)
+    return any(name.startswith("experiment_state-") for name in storage.listing(storage.join(place, STATE)))
 
 
 def _close_lost(search: Search, tracker: Tracker, parent: str) -> None:

@@ -11,11 +11,19 @@ from vgsr.evaluation.lists import VALIDATION
 from vgsr.search.columns import Column, columns, name
 from vgsr.search.front import front, winner
 from vgsr.search.plan import Search
+from vgsr.teachers.coverage import Coverage
 from vgsr.tracking import PROTOCOL, TrackedRun, marked
 
 
-def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, console: Console) -> None:
-    """Print it. `teacher_eer` is the teacher's own on the validation list, None where it cannot be told."""
+def show(
+    search: Search,
+    runs: Sequence[TrackedRun],
+    teacher_eer: float | None,
+    coverage: Coverage | None,
+    console: Console,
+) -> None:
+    """Print it. `teacher_eer` is the teacher's own on the validation list, None where it cannot be told; `coverage`
+    that of the training set by the teacher's faces."""
     manifest, settings = manifests.read(search.experiment.corpus.manifest), search.experiment.evaluate
     best, metrics = winner(runs, search.plan.metrics), search.plan.metrics
     note = " — SYNTHETIC corpus, says nothing about people" if manifest.synthetic else ""
@@ -34,6 +42,8 @@ def show(search: Search, runs: Sequence[TrackedRun], teacher_eer: float | None, 
         controls = any(run.is_control for run in runs)
         why = "No trial but controls was completed" if controls else "No trial was completed"
         console.print(f"{why}: there is no best checkpoint.", style="red")
+    if coverage is not None:
+        console.print(f"The teacher has {coverage}.")
     if teacher_eer is None:
         console.print("The teacher's own EER on this list cannot be told.")
     else:

@@ -6,9 +6,10 @@ import numpy as np
 
 from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest, ManifestError
-from vgsr.evaluation import embedding, system
+from vgsr.evaluation import embedding, overlap, system
 from vgsr.evaluation.calibration import Calibration
 from vgsr.evaluation.lists import VALIDATION, some_test_lists
+from vgsr.evaluation.overlap import Known
 from vgsr.evaluation.protocol import PLAIN
 from vgsr.evaluation.system import Scoring, System, Tested
 from vgsr.speaker.model import Speaker
@@ -58,28 +59,19 @@ def evaluate(
     lists: Sequence[str] = (),
     p_targets: Sequence[float] = (0.01, 0.05),
     scorer: System | None = None,
+    namesakes: bool = False,
 ) -> list[Tested]:
     """The model on trial lists of a manifest; without names on every list but `validation`.
 
-    scorer: `as_system` of the model; plain cosines where none is given. ManifestError when a trial has a speaker of
-    the training set: a figure from it would be worthless. Speakers are compared by name, and only with the corpus that
-    the model was trained on.
+    scorer: `as_system` of the model; plain cosines where none is given. namesakes: see `overlap.refuse`. ManifestError
+    when a trial has a speaker of the training set, or of the cohort: a figure from it would be worthless.
     """
     names = some_test_lists(manifest, lists)
-    refuse_overlap(model, manifest, names)
-    return system.test(scorer or as_system(model, Scoring()), manifest, names, p_targets)
+    refuse_overlap(model, manifest, names, namesakes)
+    return system.test(scorer or as_system(model, Scoring()), manifest, names, p_targets, namesakes)
 
 
-def refuse_overlap(model: Speaker, manifest: Manifest, lists: Sequence[str]) -> None:
-    """ManifestError when a trial of `lists` has a speaker of the model's training set."""
-    if manifest.corpus != model.facts["corpus"]:
-        return
-    speakers = dict(zip(*(manifest.utterances[one].to_pylist() for one in ("utterance_id", "speaker")), strict=True))
-    for name in lists:
-        if shared := sorted(
-            {speakers[utterance] for utterance in embedding.of_lists(manifest, [name])} & model.training_speakers
-        ):
-            raise ManifestError(
-                f"{manifest.path}: {len(shared)} speakers of its trials {name!r} were in this model's training set "
-                f"({', '.join(shared[:5])}); a figure from them would be worthless"
-            )
+def refuse_overlap(model: Speaker, manifest: Manifest, lists: Sequence[str], namesakes: bool = False) -> None:
+    """ManifestError when a trial of `lists` has a speaker of the model's training set (see `overlap.refuse`)."""
+    trained = Known(model.facts["corpus"], model.training_speakers, "this model's training set")
+    overlap.refuse(trained, manifest, lists, namesakes)

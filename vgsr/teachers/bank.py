@@ -1,14 +1,12 @@
-"""The teacher bank: one Parquet table a teacher, of face embeddings and quality signals, memory-mapped.
+"""The teacher bank: one Parquet table a teacher, of face embeddings and quality signals.
 
 In: arrays of a teacher's run (`build`) or embeddings computed elsewhere (`import_embeddings`). Out: a
 `Bank`, one row for every face of a manifest, in its order. Embeddings are stored raw; whoever compares them
-normalises.
+normalises. They stay in the file until they are asked for.
 """
 
 import json
 import logging
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vgsr import storage
+from vgsr.data import tables
 from vgsr.data.manifest import Manifest
+from vgsr.storage import Place
+from vgsr.teachers import vectors as stores
 from vgsr.teachers.quality import agreement, norms
+from vgsr.teachers.vectors import COLUMN, GROUP, BankError, InMemory, Vectors
 from vgsr.teachers.weights import sha256_of
 
 log = logging.getLogger(__name__)
 
 _KEY = b"vgsr.bank"
-
-
-class BankError(Exception):
-    """A bank or a file of embeddings that cannot be used; the text says what to mend."""
+HEADER = ("model", "digest", "dimension", "manifest_digest", "recipe")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Bank:
     """A teacher's view of every face of a manifest.
 
     `model` and `digest` (SHA-256) name the network, `manifest_digest` the corpus, `recipe` how faces were
-    found and fed to it; `table` has the columns of `schema(dimension)`.
+    found and fed to it; `table` has the columns of `schema(dimension)` but for the embeddings.
     """
 
     model: str
@@ -46,20 +46,21 @@ class Bank:
     manifest_digest: str
     recipe: str
     table: pa.Table
+    embeddings: Vectors
 
     def matrix(self) -> np.ndarray:
-        """Raw embeddings [n, d] (float32) in the order of the table; NaN rows where there is no face."""
-        return _matrix(self.table["embedding"], self.dimension)
+        """All raw embeddings [n, d] (float32) in the order of the table; NaN rows where there is no face."""
+        return np.concatenate([np.empty((0, self.dimension), np.float32), *self.embeddings.blocks()])
 
 
 def schema(dimension: int) -> pa.Schema:
-    """Columns of a bank: `embedding` is null, and `problem` says why, where there is no embedding."""
+    """Columns of a bank: `embedding` is NaN throughout, and `problem` says why, where there is no embedding."""
     return pa.schema(
         [
             ("face_id", pa.string()),
             ("speaker", pa.string()),
             ("session", pa.string()),
-            ("embedding", pa.list_(pa.float32(), dimension)),
+            (COLUMN, pa.list_(pa.float32(), dimension)),
             ("face_norm", pa.float32()),
             ("face_sharpness", pa.float32()),
             ("face_detection", pa.float32()),
@@ -97,66 +98,67 @@ def build(
         length = np.full(count, np.nan, np.float32)
     columns = [
         *(faces[name].combine_chunks() for name in ("face_id", "speaker", "session")),
-        _column(embeddings),
         _signal(length, count),
         _signal(sharpness, count),
         _signal(detection, count),
         _signal(pose, count),
         _signal(agreement(embeddings, faces["speaker"].to_pylist()), count),
-        pa.array(list(problems) if problems is not None else [None] * count, pa.string()),
+        pa.array(problems if problems is not None else [("no embedding" if m else None) for m in missing], pa.string()),
     ]
-    table = pa.table(columns, schema=schema(dimension))
-    return Bank(model, digest, dimension, manifest_digest, recipe, table)
+    raw = np.where(missing[:, None], np.float32(np.nan), embeddings.astype(np.float32, copy=False))
+    table = pa.table(columns, schema=_beside(dimension))
+    return Bank(model, digest, dimension, manifest_digest, recipe, table, InMemory(raw))
 
 
-def write(path: str | Path, bank: Bank) -> Bank:
-    """Write `bank` to the file `path`, all or nothing, and return it as read back."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = {
-        "model": bank.model,
-        "digest": bank.digest,
-        "dimension": bank.dimension,
-        "manifest_digest": bank.manifest_digest,
-        "recipe": bank.recipe,
-    }
-    place = bank.table.schema.get_field_index("embedding")
-    # Arrow's Parquet reader refuses null fixed-size lists ("index 4 had size=0"), so files hold plain lists.
-    lists = pa.field("embedding", pa.list_(pa.float32()))
-    table = bank.table.set_column(place, lists, bank.table["embedding"].cast(lists.type))
-    table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
-    handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+def write(place: Place, bank: Bank) -> Bank:
+    """Write `bank` to the file `place`, here or on S3, all or nothing, and return it as read back."""
+    header = {name: getattr(bank, name) for name in HEADER}
+    layout = schema(bank.dimension).with_metadata({_KEY: json.dumps(header).encode()})
+    position = layout.get_field_index(COLUMN)
+    with (
+        storage.written(place) as staging,
+        pq.ParquetWriter(
+            staging,
+            layout,
+            compression="none",
+            use_dictionary=["speaker", "session", "problem"],
+            write_statistics=False,
+            data_page_size=2**31 - 1,  # one page a row group: see `vectors`
+        ) as writer,
+    ):
+        done = 0
+        for rows in stores.regrouped(bank.embeddings):
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), bank.dimension)
+            part = bank.table.slice(done, len(rows)).add_column(position, layout.field(COLUMN), lists)
+            writer.write_table(part.cast(layout), row_group_size=GROUP)
+            done += len(rows)
+    return read(place)
+
+
+def read(place: Place) -> Bank:
+    """The bank in the file `place`, here or on S3; BankError when it is missing or not a bank."""
+    place = str(place)
+    if storage.stat(place) is None:
+        raise BankError(f"{place}: there is no teacher bank; `vgsr teach` writes one")
     try:
-        pq.write_table(table, staging, compression="none", use_dictionary=["speaker", "session", "problem"])
-        os.replace(staging, path)
-    finally:
-        Path(staging).unlink(missing_ok=True)
-    return read(path)
-
-
-def read(path: str | Path) -> Bank:
-    """The bank in the file `path`, memory-mapped; BankError when it is missing or not a bank."""
-    path = Path(path)
-    if not path.is_file():
-        raise BankError(f"{path}: there is no teacher bank; `vgsr teach` writes one")
-    try:
-        table = pq.read_table(path, memory_map=True)
-        header = json.loads((table.schema.metadata or {})[_KEY])
+        path = storage.local(place)
+        found = pq.read_schema(path)
+        header = json.loads((found.metadata or {})[_KEY])
         wanted = schema(header["dimension"])
-        if table.column_names != wanted.names:
+        if found.names != wanted.names:
             raise BankError(
-                f"{path}: a teacher bank of another version of VGSR (its columns are {', '.join(table.column_names)}); "
+                f"{place}: a teacher bank of another version of VGSR (its columns are {', '.join(found.names)}); "
                 "teach again with `vgsr teach`, or prepare again where the corpus brings its bank"
             )
-        place = wanted.get_field_index("embedding")
-        column = _column(_matrix(table["embedding"], header["dimension"]))
-        table = table.set_column(place, wanted.field(place), column).replace_schema_metadata(None)
-        bank = Bank(table=table, **header)
+        beside = _beside(header["dimension"])
+        embeddings: Vectors | None = stores.stored(place, header["dimension"])
+        if embeddings is None:
+            embeddings = InMemory(stores.of_lists(pq.read_table(path, columns=[COLUMN])[COLUMN], header["dimension"]))
+        bank = Bank(table=tables.scan(path, beside.names), embeddings=embeddings, **header)
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-        raise BankError(f"{path}: not a teacher bank, or a damaged one ({error}); teach again") from error
-    if not bank.table.schema.equals(wanted):
-        raise BankError(f"{path}: its columns are not those of a teacher bank; teach again")
+        raise BankError(f"{place}: not a teacher bank, or a damaged one ({error}); teach again") from error
+    if not bank.table.schema.equals(beside):
+        raise BankError(f"{place}: its columns are not those of a teacher bank; teach again")
     return bank
 
 
@@ -205,20 +207,10 @@ def import_embeddings(
     )
 
 
-def _column(embeddings: np.ndarray) -> pa.Array:
-    """Rows [n, d] as fixed-size lists; one with a NaN becomes null."""
-    missing = ~np.isfinite(embeddings).all(axis=1)
-    values = np.where(missing[:, None], 0, embeddings).astype(np.float32)
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), embeddings.shape[1], mask=pa.array(missing))
-
-
-def _matrix(column: pa.ChunkedArray, dimension: int) -> np.ndarray:
-    """Lists of floats as rows [n, d]; null ones become NaN."""
-    lists = column.combine_chunks()
-    found = np.full((len(lists), dimension), np.nan, dtype=np.float32)
-    valid = lists.is_valid().to_numpy(zero_copy_only=False)
-    found[valid] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
-    return found
+def _beside(dimension: int) -> pa.Schema:
+    """The columns beside the embeddings."""
+    whole = schema(dimension)
+    return whole.remove(whole.get_field_index(COLUMN))
 
 
 def _signal(values: np.ndarray | None, count: int) -> pa.Array:
@@ -254,4 +246,4 @@ def _read_parquet(path: Path) -> tuple[list[str], np.ndarray]:
     lengths = set(pc.list_value_length(table["embedding"].drop_null()).to_pylist())
     if len(lengths) != 1:
         raise BankError(f"{path}: embeddings have {len(lengths)} different lengths, not one")
-    return table["face_id"].to_pylist(), _matrix(table["embedding"], lengths.pop())
+    return table["face_id"].to_pylist(), stores.of_lists(table["embedding"], lengths.pop())

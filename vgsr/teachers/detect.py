@@ -6,7 +6,6 @@ often cropped so tightly that the face fills them, so the image gets a black bor
 
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,7 +39,7 @@ class Face:
 class Detector:
     """YuNet's weights and settings; each thread builds a network of its own when it first needs one."""
 
-    path: Path
+    weights: bytes = field(repr=False)
     padding: float = 0.5
     threshold: float = 0.6
     networks: threading.local = field(default_factory=threading.local, repr=False, compare=False)
@@ -86,7 +85,11 @@ def _network(detector: Detector) -> cv2.FaceDetectorYN:
         with _BUILDING:
             level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             detector.networks.yunet = cv2.FaceDetectorYN.create(
-                str(detector.path), "", (320, 320), score_threshold=detector.threshold
+                "onnx",
+                np.frombuffer(detector.weights, np.uint8),
+                np.empty(0, np.uint8),
+                (320, 320),
+                score_threshold=detector.threshold,
             )
             cv2.utils.logging.setLogLevel(level)
     network: cv2.FaceDetectorYN = detector.networks.yunet

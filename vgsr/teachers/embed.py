@@ -48,7 +48,7 @@ SFACE_FEED = Feed(mean=0.0, scale=1.0)
 
 @dataclass(frozen=True)
 class FaceModel:
-    """A loaded face network; `batch` is how many faces one run takes (1 where the graph is fixed to one)."""
+    """A loaded face network; `batch` is how many faces a run takes (1 where the graph is fixed to one)."""
 
     name: str
     digest: str
@@ -59,16 +59,21 @@ class FaceModel:
 
 
 def load(path: str | Path, feed: Feed, *, name: str | None = None, batch: int = 16) -> FaceModel:
-    """Load an ONNX face network for runs of up to `batch` faces, on the GPU if this onnxruntime has one.
-
-    A batch dimension fixed to 1 is made symbolic in memory; where the graph then still refuses several faces
-    it is run one face at a time. Raises ModelError for a file that is not such a network.
-    """
+    """`build` of the ONNX file `path`; raises ModelError where there is none, too."""
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
-    content = path.read_bytes()
-    session = _session(path, content)
+    return build(path.read_bytes(), feed, name=name or path.stem, batch=batch)
+
+
+def build(content: bytes, feed: Feed, *, name: str, batch: int = 16, gpu: bool = True) -> FaceModel:
+    """The ONNX face network in `content`, for runs of `batch` faces, on the GPU if this onnxruntime has one.
+
+    Without `gpu` it is on the CPU in any case. A run is one thread there, because the last digits depend on how many
+    there are; several may run at once. A batch dimension fixed to 1 is made symbolic in memory; where the graph then
+    still refuses several faces it is run one face at a time. Raises ModelError for what is not such a network.
+    """
+    session = _session(name, content, gpu)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = [3, SIZE, SIZE] if feed.layout == "nchw" else [SIZE, SIZE, 3]
     shape = inputs[0].shape
@@ -76,10 +81,10 @@ def load(path: str | Path, feed: Feed, *, name: str | None = None, batch: int = 
         not isinstance(have, int) or have == want for have, want in zip(shape[1:], wanted, strict=True)
     )
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not sizes_fit:
-        raise ModelError(f"{path}: takes {[(i.type, i.shape) for i in inputs]}, not float [batch, *{wanted}]")
+        raise ModelError(f"{name}: takes {[(i.type, i.shape) for i in inputs]}, not float [batch, *{wanted}]")
     if shape[0] == 1 and batch > 1:
         freed = _free_batch(_free_batch(content, inputs[0]), outputs[0])
-        session = _session(path, freed) if freed != content else session
+        session = _session(name, freed, gpu) if freed != content else session
     refused = None
     for faces in (batch, 1):
         try:
@@ -88,14 +93,17 @@ def load(path: str | Path, feed: Feed, *, name: str | None = None, batch: int = 
             refused = error
             continue
         if answer.ndim == 2 and len(answer) == faces:
-            digest = hashlib.sha256(content).hexdigest()
-            return FaceModel(name or path.stem, digest, answer.shape[1], feed, faces, session)
+            return FaceModel(name, hashlib.sha256(content).hexdigest(), answer.shape[1], feed, faces, session)
     reason = refused or "it does not answer [n, dimension] for n faces"
-    raise ModelError(f"{path}: not a face embedding network ({reason})") from refused
+    raise ModelError(f"{name}: not a face embedding network ({reason})") from refused
 
 
 def embed(model: FaceModel, faces: np.ndarray) -> np.ndarray:
-    """Raw embeddings [n, d] (float32) of aligned faces [n, 112, 112, 3] (RGB, uint8)."""
+    """Raw embeddings [n, d] (float32) of aligned faces [n, 112, 112, 3] (RGB, uint8).
+
+    The last run is filled up with black faces: in smaller runs the last digits of an embedding would be others, and it
+    would depend on how many faces came with it.
+    """
     pixels = (faces.astype(np.float32) - model.feed.mean) / model.feed.scale
     if model.feed.order == "bgr":
         pixels = pixels[..., ::-1]
@@ -104,21 +112,25 @@ def embed(model: FaceModel, faces: np.ndarray) -> np.ndarray:
     name = model.session.get_inputs()[0].name
     found = [np.empty((0, model.dimension), np.float32)]
     for start in range(0, len(pixels), model.batch):
-        block = np.ascontiguousarray(pixels[start : start + model.batch])
-        found.append(model.session.run(None, {name: block})[0])
+        faces_here = pixels[start : start + model.batch]
+        block = np.zeros((model.batch, *pixels.shape[1:]), np.float32)
+        block[: len(faces_here)] = faces_here
+        found.append(model.session.run(None, {name: block})[0][: len(faces_here)])
     return np.concatenate(found)
 
 
-def _session(path: Path, content: bytes) -> onnxruntime.InferenceSession:
+def _session(name: str, content: bytes, gpu: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
     # Errors reach us as exceptions; below them are only warnings about older exports, one for every weight.
     options.log_severity_level = 4
     have = onnxruntime.get_available_providers()
-    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in have]
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider") if gpu else ("CPUExecutionProvider",)
+    providers = [name for name in wanted if name in have]
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
-        raise ModelError(f"{path}: not a usable ONNX network ({error})") from error
+        raise ModelError(f"{name}: not a usable ONNX network ({error})") from error
 
 
 def _free_batch(content: bytes, value: onnxruntime.NodeArg) -> bytes:

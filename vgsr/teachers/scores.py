@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vgsr.data.manifest import Manifest
 from vgsr.teachers.bank import Bank
@@ -42,15 +43,10 @@ def trial_scores(bank: Bank, manifest: Manifest, trials: pa.Table) -> TrialScore
     An utterance stands for the faces of its session, or those of its speaker where its session has none with
     an embedding. The score is the cosine between the means of the unit-length embeddings of the two sides.
     """
-    faces_of = _faces(bank, manifest)
-    utterances = manifest.utterances
-    place = dict(
-        zip(
-            utterances["utterance_id"].to_pylist(),
-            zip(utterances["speaker"].to_pylist(), utterances["session"].to_pylist(), strict=True),
-            strict=True,
-        )
-    )
+    ids = sorted({one for side in ("enrol", "test") for one in trials[side].unique().to_pylist()})
+    rows = manifest.rows_of(ids, ["speaker", "session"])
+    place = dict(zip(ids, zip(rows["speaker"].to_pylist(), rows["session"].to_pylist(), strict=True), strict=True))
+    faces_of = _faces(bank, manifest, rows["speaker"].unique())
     scores, labels, same_image, no_face = [], [], 0, 0
     columns = (trials[name].to_pylist() for name in ("label", "enrol", "test"))
     for label, enrol, test in zip(*columns, strict=True):
@@ -65,12 +61,15 @@ def trial_scores(bank: Bank, manifest: Manifest, trials: pa.Table) -> TrialScore
     return TrialScores(np.array(scores, np.float64), np.array(labels, np.int8), same_image, no_face)
 
 
-def _faces(bank: Bank, manifest: Manifest) -> dict[tuple[str, str | None], _Side]:
-    """Sides by (speaker, session), and by (speaker, None) for all faces of a speaker."""
-    matrix = bank.matrix().astype(np.float64)
+def _faces(bank: Bank, manifest: Manifest, speakers: pa.Array) -> dict[tuple[str, str | None], _Side]:
+    """Sides by (speaker, session), and by (speaker, None) for all faces of a speaker; of these speakers only."""
+    theirs = np.flatnonzero(pc.is_in(bank.table["speaker"], value_set=speakers).to_numpy())
+    table = bank.table.select(["face_id", "speaker", "session"]).take(theirs)
+    matrix = bank.embeddings.take(theirs).astype(np.float64)
     unit = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-    images = dict(zip(manifest.faces["face_id"].to_pylist(), manifest.faces["uri"].to_pylist(), strict=True))
-    columns = (bank.table[name].to_pylist() for name in ("face_id", "speaker", "session"))
+    known = manifest.faces.filter(pc.is_in(manifest.faces["face_id"], value_set=table["face_id"].combine_chunks()))
+    images = dict(zip(known["face_id"].to_pylist(), known["uri"].to_pylist(), strict=True))
+    columns = (table[name].to_pylist() for name in table.column_names)
     rows: dict[tuple[str, str | None], list[int]] = defaultdict(list)
     names = []
     for row, (face, speaker, session) in enumerate(zip(*columns, strict=True)):

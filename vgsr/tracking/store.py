@@ -46,6 +46,7 @@ def connect(uri: str | None = None, experiment: str = "vgsr") -> Tracker:
     """
     uri = uri or default_uri()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's, at the end of every run
     for chatty in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     artifacts = None

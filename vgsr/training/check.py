@@ -9,21 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vgsr import students
-from vgsr.config import ConfigError, Experiment
-from vgsr.data import audio, augment
+from vgsr.config import SIGNALS, ConfigError, Experiment
+from vgsr.data import audio, augment, recordings
 from vgsr.data import manifest as manifests
 from vgsr.data.manifest import Manifest
+from vgsr.data.shard_index import ShardError
 from vgsr.distill import methods
-from vgsr.evaluation import metrics, noisy
+from vgsr.distill.distillation import ObjectiveError
+from vgsr.evaluation import metrics, noisy, overlap
 from vgsr.evaluation.lists import VALIDATION, test_lists
+from vgsr.storage import StorageError
 from vgsr.teachers.bank import Bank, BankError
+from vgsr.teachers.coverage import Coverage
 from vgsr.teachers.pairing import PairingError
 from vgsr.teachers.scores import trial_scores
 from vgsr.training import signals
 from vgsr.training.frontend import BINS
-from vgsr.training.learner import bank_of, data_digest, pair_faces, resolve
+from vgsr.training.learner import bank_of, data_digest, distillation, pair_faces, resolve, training_speakers
 
 # Recordings that are looked at, spread evenly over the training set.
 SAMPLE = 50
@@ -34,7 +39,7 @@ class Findings:
     """What an experiment points at.
 
     data_digest: of corpus and bank together. teacher_eer: on the validation trials; None without a teacher or scores.
-    signals: the quality signals that are known here.
+    coverage: of the training set by faces; None without a teacher. signals: the quality signals that are known here.
     """
 
     lines: tuple[str, ...]
@@ -42,7 +47,14 @@ class Findings:
     data_digest: str
     synthetic: bool
     teacher_eer: float | None
+    coverage: Coverage | None
     signals: tuple[str, ...]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is known of the teacher, by its names in a run."""
+        eer = {} if self.teacher_eer is None else {"teacher_eer": self.teacher_eer}
+        return eer | (self.coverage.figures if self.coverage else {})
 
 
 def check(experiment: Experiment) -> Findings:
@@ -58,7 +70,7 @@ def check(experiment: Experiment) -> Findings:
 
     try:
         manifest = manifests.read(experiment.corpus.manifest)
-    except manifests.ManifestError as error:
+    except (manifests.ManifestError, StorageError) as error:
         raise ConfigError(f"corpus.manifest: {error}") from error
     lines = attempt("corpus", lambda: _corpus(experiment, manifest))
     lines += attempt("student", lambda: _student(experiment))
@@ -75,6 +87,7 @@ def check(experiment: Experiment) -> Findings:
         data_digest(manifest, found.bank),
         manifest.synthetic,
         found.eer,
+        found.coverage,
         found.signals,
     )
 
@@ -86,15 +99,19 @@ class _Found:
     noise: augment.NoiseSource | None = None  # of training
     bank: Bank | None = None
     eer: float | None = None
+    coverage: Coverage | None = None
     signals: tuple[str, ...] = ()
 
 
 _ERRORS = (
     manifests.ManifestError,
+    StorageError,
     audio.AudioError,
+    ShardError,
     BankError,
     PairingError,
     methods.MethodError,
+    ObjectiveError,
     students.StudentError,
     metrics.MetricError,
     ConfigError,
@@ -102,15 +119,15 @@ _ERRORS = (
 
 
 def _corpus(experiment: Experiment, manifest: Manifest) -> list[str]:
-    train = manifest.split("train")
+    train = manifest.split("train", ["speaker", "uri", "seconds"])
     if not len(train):
-        raise ConfigError(f"{manifest.path} has no utterance in its split 'train'")
+        raise ConfigError(f"{manifest.place} has no utterance in its split 'train'")
     trials = manifest.named_trials(VALIDATION)
     if not len(trials):
-        raise ConfigError(f"{manifest.path}: its list {VALIDATION!r} is empty; without it no epoch can be judged")
+        raise ConfigError(f"{manifest.place}: its list {VALIDATION!r} is empty; without it no epoch can be judged")
     for row in np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int)):
-        audio.probe(manifest.file(train["uri"][int(row)].as_py()))
-    hours = sum(train["seconds"].to_pylist()) / 3600
+        recordings.probe(manifest, train["uri"][int(row)].as_py())
+    hours = pc.sum(train["seconds"]).as_py() / 3600
     speakers = len(train["speaker"].unique())
     kind = ", SYNTHETIC" if manifest.synthetic else ""
     line = (
@@ -158,8 +175,12 @@ def _augment(experiment: Experiment, found: _Found) -> list[str]:
 def _evaluate(experiment: Experiment, manifest: Manifest, found: _Found) -> list[str]:
     settings = experiment.evaluate
     counts = []
+    speakers = manifest.split("train", ["speaker"])["speaker"].unique().to_pylist()
+    trained = overlap.Known(manifest.corpus, speakers, "the training set")
     for tested in [manifests.read(path) for path in settings.manifests] or [manifest]:
-        for name in test_lists(tested, settings.trials):
+        names = test_lists(tested, settings.trials)
+        overlap.refuse(trained, tested, names, settings.namesakes)
+        for name in names:
             counts.append(f"{tested.corpus}/{name} ({len(tested.named_trials(name)):,} trials)")
     lines = [f"test lists: {', '.join(counts) or 'none'}"]
     noise = noisy.source(settings.noise, found.noise)
@@ -172,8 +193,9 @@ def _evaluate(experiment: Experiment, manifest: Manifest, found: _Found) -> list
 
 
 def _teacher(experiment: Experiment, manifest: Manifest, found: _Found) -> list[str]:
-    bank, train = bank_of(experiment), manifest.split("train")
-    pairing = pair_faces(experiment, train, sorted(set(train["speaker"].to_pylist())), bank) if bank else None
+    bank = bank_of(experiment)
+    pairing = pair_faces(experiment, manifest, training_speakers(manifest), bank) if bank else None
+    train = manifest.split("train", ("seconds", *signals.columns(SIGNALS)))
     found.bank, found.signals = bank, signals.known(train, pairing)
     # Without faces their signals are unknown, and neutral: a run to compare with keeps its settings.
     faceless = bank is None or experiment.teacher.control == "random"
@@ -186,11 +208,14 @@ def _teacher(experiment: Experiment, manifest: Manifest, found: _Found) -> list[
             )
     if bank is None or pairing is None:
         return []
+    for one in resolve(experiment).taught:
+        distillation(one, pairing)
     control = "" if experiment.teacher.control == "none" else f", CONTROL: {experiment.teacher.control}"
     lines = [
-        f"teacher {bank.model} ({Path(experiment.teacher.bank or '').name}, {bank.dimension}-d{control}): a face for "
-        f"{100 * pairing.coverage:.1f} % of the training utterances"
+        f"teacher {bank.model} ({Path(experiment.teacher.bank or '').name}, {bank.dimension}-d{control}): "
+        f"{pairing.coverage}"
     ]
+    found.coverage = pairing.coverage
     scores = trial_scores(bank, manifest, manifest.named_trials(VALIDATION))
     left = f"{scores.same_image:,} trials of one and the same image and {scores.no_face:,} without a face left out"
     if len(set(scores.labels.tolist())) < 2:

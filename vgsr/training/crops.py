@@ -10,18 +10,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset
 
 from vgsr.config import Experiment
-from vgsr.data import audio, augment, batches, features
+from vgsr.data import audio, augment, batches, features, recordings
 from vgsr.data.batches import Address, Stream
+from vgsr.data.catalogue import Catalogue
 from vgsr.data.manifest import Manifest
 from vgsr.teachers.pairing import Pairing
 from vgsr.training import signals
 from vgsr.training.frontend import BINS
 
 log = logging.getLogger(__name__)
+
+
+def columns(experiment: Experiment) -> tuple[str, ...]:
+    """What `Crops` looks at of the manifest's utterances."""
+    return ("speaker", "uri", "start", "seconds", *signals.columns(experiment.quality.signals))
 
 
 class Crops(Dataset):
@@ -45,12 +52,9 @@ class Crops(Dataset):
         self._signals = signals.of(experiment.quality.signals, utterances, pairing)
         self._samples = round(experiment.train.crop_seconds * audio.RATE)
         self._manifest, self._pairing = manifest, pairing
-        # Arrow columns, not Python lists: a million utterances stay small and are shared with loader processes.
-        self._uri, self._start, self._seconds = (
-            utterances[name].combine_chunks() for name in ("uri", "start", "seconds")
-        )
-        class_of = {name: number for number, name in enumerate(speakers)}
-        self._labels = np.array([class_of[name] for name in utterances["speaker"].to_pylist()], np.int64)
+        self._recordings = Catalogue.of(utterances)
+        labels = pc.index_in(utterances["speaker"], value_set=pa.array(speakers, pa.string()))
+        self._labels = np.asarray(labels.to_numpy(), np.int32)
         self._broken: set[str] = set()
 
     def __len__(self) -> int:
@@ -81,7 +85,7 @@ class Crops(Dataset):
             noisy = math.isfinite(drawn.snr_db)
             crop["noise"] = self.noise.draw(rng, self._samples)[0] if noisy else np.zeros_like(wave)
         face = self._face(batches.generator(self._seed, epoch, position, Stream.FACE), row)
-        teacher = self._pairing.matrix[face] if self._pairing and face is not None else self._no_teacher()
+        teacher = self._pairing.direction(face) if self._pairing and face is not None else self._no_teacher()
         values = self._signals.of_crop(row, face, drawn.snr_db)
         return {**crop, "teacher": teacher, "has_face": face is not None, "signals": values}
 
@@ -106,22 +110,21 @@ class Crops(Dataset):
 
     def _wave(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, bool]:
         """A random crop `[T]`, repeated where the utterance is shorter; silence and False where it cannot be read."""
-        file = self._manifest.file(self._uri[row].as_py())
-        start, seconds = self._start[row].as_py(), self._seconds[row].as_py()
+        uri, start, seconds = self._recordings[row]
         crop = self._samples / audio.RATE
         offset = rng.random() * max(0.0, seconds - crop)
         try:
-            wave = audio.read(file, start + offset, min(crop, seconds))
+            wave = recordings.read(self._manifest, uri, start + offset, min(crop, seconds))
         except audio.AudioError as error:
-            if file not in self._broken:
-                self._broken.add(file)
+            if uri not in self._broken:
+                self._broken.add(uri)
                 log.warning("left out of training: %s", error)
             return np.zeros(self._samples, np.float32), False
         return np.resize(wave, self._samples), True
 
     def _face(self, rng: np.random.Generator, row: int) -> int | None:
-        rows = self._pairing.rows[row] if self._pairing else ()
-        return int(rows[int(rng.random() * len(rows))]) if len(rows) else None
+        faces = self._pairing.faces[row] if self._pairing else ()
+        return int(faces[int(rng.random() * len(faces))]) if len(faces) else None
 
     def _no_teacher(self) -> np.ndarray:
-        return np.zeros(self._pairing.matrix.shape[1] if self._pairing else 0, np.float32)
+        return np.zeros(self._pairing.dimension if self._pairing else 0, np.float32)

@@ -1,7 +1,7 @@
 """Ray Train: the same loop in a group of workers (DDP), with checkpoints in a storage that all nodes reach.
 
-In: an experiment, a run name, a storage URI. Out: the rows of the run, handed to `on_row` in the caller's process as
-they happen. The same name in the same storage goes on from its last checkpoint.
+In: an experiment, a run name, the place that it is kept in. Out: the rows of the run, handed to `on_row` in the
+caller's process as they happen. The same name in the same storage goes on from its last checkpoint.
 """
 
 import os
@@ -30,6 +30,7 @@ from ray.util.queue import Empty, Queue
 
 from vgsr import config
 from vgsr.config import Experiment
+from vgsr.storage import filesystem
 from vgsr.training import loop
 from vgsr.training.session import Row, checkpoint_name
 
@@ -86,6 +87,7 @@ def fit(
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_SECONDS)
     settings = experiment.train
     queue = Queue(actor_options={"num_cpus": 0})
+    system, folder = filesystem(storage)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"experiment": experiment.model_dump(mode="json"), "queue": queue},
@@ -97,7 +99,8 @@ def fit(
         torch_config=TorchConfig(backend="nccl" if settings.gpu else "gloo"),
         run_config=RunConfig(
             name=name,
-            storage_path=storage,
+            storage_path=folder,
+            storage_filesystem=system,
             failure_config=FailureConfig(max_failures=retries),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute="selection", checkpoint_score_order="min"

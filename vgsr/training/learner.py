@@ -22,9 +22,10 @@ from vgsr.evaluation import noisy
 from vgsr.students.heads import Heads
 from vgsr.teachers import bank as banks
 from vgsr.teachers.bank import Bank
+from vgsr.teachers.coverage import Coverage
 from vgsr.teachers.pairing import Pairing, pair
 from vgsr.training import signals
-from vgsr.training.crops import Crops
+from vgsr.training.crops import Crops, columns
 from vgsr.training.frontend import BINS, Frontend
 from vgsr.training.session import Session
 
@@ -38,7 +39,7 @@ class Learner:
     crops: Crops
     noise: NoiseSource | None  # of validation
     data_digest: str  # of the manifest and, with a teacher, of the bank
-    coverage: float  # share of the training utterances that have a face; 0 without a teacher
+    coverage: Coverage | None  # of the training set by faces; None without a teacher
     frontend: Frontend
     student: nn.Module
     heads: nn.Module
@@ -81,11 +82,17 @@ def bank_of(experiment: Experiment) -> Bank | None:
     return banks.read(experiment.teacher.bank)
 
 
-def pair_faces(experiment: Experiment, utterances: pa.Table, speakers: list[str], bank: Bank) -> Pairing:
+def training_speakers(manifest: Manifest) -> list[str]:
+    """Everyone in the split `train`, sorted: a speaker's place is its class."""
+    return sorted(manifest.split("train", ("speaker",))["speaker"].unique().to_pylist())
+
+
+def pair_faces(experiment: Experiment, manifest: Manifest, speakers: list[str], bank: Bank) -> Pairing:
     """The faces of the training utterances, as the experiment's teacher section wants them."""
+    utterances = manifest.split("train", ("speaker", "session"))
     return pair(
-        utterances["speaker"].to_pylist(),
-        utterances["session"].to_pylist(),
+        utterances["speaker"],
+        utterances["session"],
         speakers,
         bank,
         control=experiment.teacher.control,
@@ -97,14 +104,16 @@ def pair_faces(experiment: Experiment, utterances: pa.Table, speakers: list[str]
 def build(experiment: Experiment, session: Session) -> Learner:
     """Build every part on the session's device; the same seed gives the same weights on every worker."""
     manifest = manifests.read(experiment.corpus.manifest)
-    utterances = manifest.split("train")
-    if not len(utterances):
-        raise ConfigError(f"corpus.manifest: {manifest.path} has no utterance in its split 'train'")
-    speakers = sorted(set(utterances["speaker"].to_pylist()))
+    speakers = training_speakers(manifest)
+    if not speakers:
+        raise ConfigError(f"corpus.manifest: {manifest.place} has no utterance in its split 'train'")
     bank = bank_of(experiment)
-    pairing = pair_faces(experiment, utterances, speakers, bank) if bank else None
-    crops = Crops(experiment, manifest, utterances, speakers, pairing)
-    dimension = pairing.matrix.shape[1] if pairing else 0
+    data, pairing = data_digest(manifest, bank), pair_faces(experiment, manifest, speakers, bank) if bank else None
+    del bank  # its table is large
+    # A column is read again rather than kept: a million names and sessions are as large as all that a crop needs.
+    crops = Crops(experiment, manifest, manifest.split("train", columns(experiment)), speakers, pairing)
+    pa.default_memory_pool().release_unused()  # what they were made of
+    dimension = pairing.dimension if pairing else 0
     torch.manual_seed(experiment.seed)
     student = students.build(
         experiment.student.backbone,
@@ -129,8 +138,8 @@ def build(experiment: Experiment, session: Session) -> Learner:
         speakers=speakers,
         crops=crops,
         noise=noisy.source(experiment.evaluate.noise, crops.noise),
-        data_digest=data_digest(manifest, bank),
-        coverage=pairing.coverage if pairing else 0.0,
+        data_digest=data,
+        coverage=pairing.coverage if pairing else None,
         frontend=Frontend(experiment, crops.rirs).to(session.device),
         student=student,
         heads=heads,
@@ -149,7 +158,7 @@ def _objective(experiment: Experiment, crops: Crops, pairing: Pairing | None) ->
     quality = experiment.quality
     measured = crops.training_signals() if signals.measured(quality.signals) else None
     return Objective(
-        [_distillation(one, pairing) for one in experiment.taught] if pairing else [],
+        [distillation(one, pairing) for one in experiment.taught] if pairing else [],
         apply_to=quality.apply_to,
         statistics=None if measured is None else statistics(measured),
         student_norm="student_norm" in quality.signals,
@@ -159,11 +168,12 @@ def _objective(experiment: Experiment, crops: Crops, pairing: Pairing | None) ->
     )
 
 
-def _distillation(settings: Distill, pairing: Pairing) -> Distillation:
+def distillation(settings: Distill, pairing: Pairing) -> Distillation:
+    """A distillation from these faces. MethodError or ObjectiveError where they, or its options, do not fit it."""
     margin = settings.margin
     return Distillation(
         methods.find(settings.method),
-        dimension=pairing.matrix.shape[1],
+        dimension=pairing.dimension,
         weight=settings.weight,
         options=settings.options,
         margin=Margin(margin.kind, margin.value, margin.unit, margin.softness),

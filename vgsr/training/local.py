@@ -1,5 +1,6 @@
 """A bare run: one process, one folder, a progress bar. Needs neither Ray nor MLflow."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,12 +19,16 @@ def train(experiment: Experiment, folder: Path, device: str, console: Console) -
     return folder / "checkpoints" / rows.best_checkpoint(last)
 
 
+WHOLE = 0.9995  # a share that is shown as 100 %
+
+
 class EpochProgress:
     """A bar over the whole run, and a line for each epoch."""
 
     def __init__(self, experiment: Experiment, console: Console) -> None:
         self._console, self._epochs = console, experiment.train.epochs
-        self._active = figure_names("active", [one.method for one in experiment.taught])
+        methods = [one.method for one in experiment.taught]
+        self._active, self._taught = figure_names("active", methods), figure_names("taught", methods)
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
         )
@@ -52,12 +57,14 @@ class EpochProgress:
         if row.get("diverged"):
             self._console.print(f"epoch {row['epoch']}: the loss is no longer finite; stopped", style="red")
             return
-        active = " + ".join(f"{100 * row[name]:.0f} %" for name in self._active)
+        active = f"active {_joined(row, self._active)}"
+        if any(row.get(name, 1.0) < WHOLE for name in self._taught):  # an older version's row has none
+            active += f", on {_joined(row, self._taught)} of the utterances"
         parts = [
             f"epoch {row['epoch']}/{self._epochs}",
             f"loss {row['loss']:.3f}",
             f"class {row['classification']:.3f}",
-            f"distil {row['distillation']:.3f} (active {active})" if active else "",
+            f"distil {row['distillation']:.3f} ({active})" if self._active else "",
             f"accuracy {100 * row['accuracy']:.1f} %",
             f"validation EER {100 * row['val_eer']:.2f} % (best {100 * row['best_val_eer']:.2f} %)",
             f"{row['utterances_per_second']:.0f} utt/s",
@@ -65,3 +72,7 @@ class EpochProgress:
         if row["unreadable"]:
             parts.append(f"[red]{row['unreadable']:.0f} unreadable crops left out[/red]")
         self._console.print("   ".join(filter(None, parts)), soft_wrap=True, highlight=False)
+
+
+def _joined(row: Row, names: Sequence[str]) -> str:
+    return " + ".join(f"{100 * row[name]:.0f} %" for name in names)

@@ -91,11 +91,7 @@ def _epoch(
         figures, read = _step(experiment, session, learner, batch)
         if not math.isfinite(figures["loss"]):
             return None
-        for name, value in {**figures, "unreadable": settings.batch - read}.items():
-            position.sums[name] = position.sums.get(name, 0.0) + value
-        for name, value in figures.items():
-            position.steps.setdefault(name, []).append(value)
-        position.batch += 1
+        rows.add_step(learner, position, figures, unreadable=settings.batch - read)
         if on_step:
             on_step(epoch, position.batch, learner.batches)
         every = settings.checkpoint_batches
@@ -142,7 +138,7 @@ def _step(
     agree(learner.objective.parameters(), session.world)
     torch.nn.utils.clip_grad_norm_(learner.parameters, experiment.train.gradient_clip)
     learner.optimiser.step()
-    right = (heads.logits.argmax(dim=1) == known["label"]).float().mean()
+    right = (heads.logits.argmax(dim=1) == known["label"]).sum() / max(len(embedding), 1)
     figures = {**terms.figures(), "accuracy": right}
     # At once: each would wait for the GPU.
     values = torch.stack([figure.float() for figure in figures.values()]).tolist()

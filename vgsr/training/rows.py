@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vgsr.config import Experiment
-from vgsr.distill.objective import figure_names
+from vgsr.distill.objective import OF_TAUGHT, figure_names
 from vgsr.training import state
 from vgsr.training.learner import Learner
 from vgsr.training.session import Row, checkpoint_name
@@ -33,6 +33,18 @@ def best_checkpoint(last: Row) -> str:
     return str(last["best_checkpoint"])
 
 
+def add_step(learner: Learner, position: state.Position, figures: dict[str, float], *, unreadable: int) -> None:
+    """Move the position to the next batch, with the figures of the one that was trained on."""
+    shares = _shares(learner)
+    for name, value in {**figures, "unreadable": unreadable}.items():
+        # Of rows that were taught: a batch counts as much as it had of them, and one without a face not at all.
+        counted = value * figures[shares[name]] if name in shares else value
+        position.sums[name] = position.sums.get(name, 0.0) + counted
+    for name, value in figures.items():
+        position.steps.setdefault(name, []).append(value)
+    position.batch += 1
+
+
 def close_epoch(
     experiment: Experiment,
     learner: Learner,
@@ -41,7 +53,7 @@ def close_epoch(
     speed: dict[str, float],
 ) -> Row:
     """Move the position to the next epoch and return the finished one's row."""
-    means = {name: value / learner.batches for name, value in position.sums.items() if name != "unreadable"}
+    means = _means(learner, position.sums)
     position.epoch += 1
     name = checkpoint_name(position.epoch, 0)
     figures = validation.figures()
@@ -52,6 +64,7 @@ def close_epoch(
         "batch": 0,
         **means,
         "unreadable": position.sums["unreadable"],
+        **(learner.coverage.figures if learner.coverage else {}),
         **figures,
         **position.best,
         "best_checkpoint": position.best_checkpoint,
@@ -65,23 +78,45 @@ def close_epoch(
         **speed,
     }
     position.batch, position.sums, position.steps = 0, {}, {}
-    for idle in _idle(learner, row):
-        log.warning("epoch %d: nothing lay outside the margin of %s: distillation is switched off", row["epoch"], idle)
+    for warning in _idle(learner, row):
+        log.warning("epoch %d: %s", row["epoch"], warning)
     position.history.append(row)
     for earlier in position.history[:-STEPS_KEPT]:
         earlier.pop("steps", None)
     return row
 
 
+def _shares(learner: Learner) -> dict[str, str]:
+    """Of each figure of taught rows, the figure that says what share of the rows those were."""
+    names = [one.method.name for one in learner.objective.distillations]
+    shares = figure_names("taught", names)
+    return {own: share for figure in OF_TAUGHT for own, share in zip(figure_names(figure, names), shares, strict=True)}
+
+
+def _means(learner: Learner, sums: dict[str, float]) -> dict[str, float]:
+    """The epoch's figures: a mean over its batches, or over its rows that were taught; 0 of none."""
+    shares = _shares(learner)
+    return {
+        name: (value / sums[shares[name]] if sums[shares[name]] else 0.0) if name in shares else value / learner.batches
+        for name, value in sums.items()
+        if name != "unreadable"
+    }
+
+
 def _idle(learner: Learner, row: Row) -> list[str]:
-    """The distillations that nothing in the epoch lay outside the margin of, each with its reach."""
-    taught = learner.objective.distillations if learner.coverage else ()
-    names = [one.method.name for one in taught]
-    return [
-        f"{one.method.name} (mu {row[mu]:.4g}, {one.method.unit})"
-        for one, active, mu in zip(taught, figure_names("active", names), figure_names("mu", names), strict=True)
-        if row[active] == 0
-    ]
+    """Of each distillation that did nothing in the epoch, why."""
+    taught = learner.objective.distillations
+    names, said = [one.method.name for one in taught], []
+    for one, share, active, mu in zip(
+        taught, *(figure_names(figure, names) for figure in ("taught", "active", "mu")), strict=True
+    ):
+        if row[share] == 0:
+            few = f"no batch had the {one.needed} faces that it compares" if one.needed > 1 else "no batch had a face"
+            said.append(f"{few}: {one.method.name} taught nothing")
+        elif row[active] == 0:
+            reach = f"{one.method.name} (mu {row[mu]:.4g}, {one.method.unit})"
+            said.append(f"nothing lay outside the margin of {reach}: distillation is switched off")
+    return said
 
 
 def diverged(position: state.Position) -> Row:
@@ -105,7 +140,7 @@ def writer(
         "data_digest": learner.data_digest,
         "corpus": learner.manifest.corpus,
         "synthetic": learner.manifest.synthetic,
-        "face_coverage": learner.coverage,
+        **(learner.coverage.figures if learner.coverage else {}),
         "row": {key: value for key, value in row.items() if key != "steps"},
     }
     if validation:

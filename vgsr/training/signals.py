@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from vgsr.config import SIGNALS
+from vgsr.teachers.lists import Lists
 from vgsr.teachers.pairing import Pairing
 
 ONLINE = "student_norm"
+DURATION = "speech_duration"  # of the column `seconds`
 
 # Speech above this SNR counts as clean: the blind estimate reads 100 dB for much of it, and that would rule the mean.
 CLEAN_DB = 40.0
@@ -25,6 +27,11 @@ CLEAN_DB = 40.0
 def measured(names: Iterable[str]) -> tuple[str, ...]:
     """`names` without the one that is measured online, in their order: the columns of a crop's signals."""
     return tuple(name for name in names if name != ONLINE)
+
+
+def columns(names: Iterable[str]) -> tuple[str, ...]:
+    """The columns of a manifest's utterances that hold signals among `names`; `speech_duration` is another's."""
+    return tuple(name for name in measured(names) if name.startswith("speech_") and name != DURATION)
 
 
 @dataclass(frozen=True)
@@ -52,15 +59,18 @@ class Signals:
 
         A signal of the face is its mean over the faces that the utterance may draw from.
         """
-        values = np.full((self.size, len(self.names)), np.nan, np.float32)
-        faces = _mean_over_faces(self.pairing, self.names) if self.pairing else {}
+        values = np.empty((self.size, len(self.names)), np.float32)
         for place, name in enumerate(self.names):
-            if name in self.speech:
-                clean = CLEAN_DB if name == "speech_snr" else np.inf
-                values[:, place] = np.minimum(self.speech[name], clean)
-            elif name in faces:
-                values[:, place] = faces[name]
+            values[:, place] = self.column(name)
         return values
+
+    def column(self, name: str) -> np.ndarray:
+        """Values `[size]` (float32) of one signal: a column of `table`."""
+        if name in self.speech:
+            return np.minimum(self.speech[name], np.float32(CLEAN_DB if name == "speech_snr" else np.inf))
+        if self.pairing and name in self.pairing.quality:
+            return _mean_over_faces(self.pairing.faces, self.pairing.quality[name])
+        return np.full(self.size, np.nan, np.float32)
 
     def _of_crop(self, name: str, row: int, face: int | None, drawn_snr: float) -> float:
         if name == "speech_snr":
@@ -79,7 +89,7 @@ def of(names: Iterable[str], utterances: pa.Table, pairing: Pairing | None) -> S
 
 def speech_column(name: str, utterances: pa.Table) -> np.ndarray:
     """A signal of the speech `[n]` (float32) for each utterance; the duration is ln(seconds)."""
-    if name == "speech_duration":
+    if name == DURATION:
         return np.log(utterances["seconds"].to_numpy()).astype(np.float32)
     return np.asarray(utterances[name].to_numpy(), np.float32)
 
@@ -87,12 +97,7 @@ def speech_column(name: str, utterances: pa.Table) -> np.ndarray:
 def known(utterances: pa.Table, pairing: Pairing | None) -> tuple[str, ...]:
     """The signals that tell training samples apart: known for at least two that differ. `student_norm` always does."""
     values = of(SIGNALS, utterances, pairing)
-    table = values.table()
-    finite = np.isfinite(table)
-    lowest = np.where(finite, table, np.inf).min(axis=0, initial=np.inf)
-    highest = np.where(finite, table, -np.inf).max(axis=0, initial=-np.inf)
-    varies = dict(zip(values.names, lowest < highest, strict=True))
-    return tuple(name for name in SIGNALS if name == ONLINE or varies[name])
+    return tuple(name for name in SIGNALS if name == ONLINE or _varies(values.column(name)))
 
 
 def _joint_snr(own: float, drawn: float) -> float:
@@ -102,14 +107,15 @@ def _joint_snr(own: float, drawn: float) -> float:
     return min(-10.0 * math.log10(10 ** (-own / 10) + 10 ** (-drawn / 10)), CLEAN_DB)
 
 
-def _mean_over_faces(pairing: Pairing, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """`{name: [utterances]}` of the face signals among `names`; NaN without a face, or with one that is not known."""
-    counts = np.array([len(rows) for rows in pairing.rows], np.int64)
-    faces = np.concatenate([*pairing.rows, np.empty(0, np.int64)]).astype(np.int64)
+def _varies(values: np.ndarray) -> bool:
+    finite = values[np.isfinite(values)]
+    return len(finite) > 0 and bool(finite.min() < finite.max())
+
+
+def _mean_over_faces(faces: Lists, quality: np.ndarray) -> np.ndarray:
+    """The mean of a face's signal `[utterances]` (float32); NaN without a face, or with one that is not known."""
+    counts = faces.lengths
     owner = np.repeat(np.arange(len(counts)), counts)
-    means = {}
-    for name in names:
-        if name in pairing.quality:
-            sums = np.bincount(owner, weights=pairing.quality[name][faces], minlength=len(counts))
-            means[name] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return means
+    sums = np.bincount(owner, weights=quality[faces.rows], minlength=len(counts))
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return np.asarray(means[faces.of], np.float32)
