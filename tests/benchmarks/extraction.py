@@ -1,8 +1,8 @@
 """How fast whole corpora are worked on: faces, speech quality, DNSMOS, embeddings; in one process, by 1 and 2 actors.
 
-    python tests/benchmarks/extraction.py MANIFEST MODEL [ROWS] [ROUNDS]
+    RAY_ADDRESS=local python tests/benchmarks/extraction.py MANIFEST MODEL [ROWS] [ROUNDS]
 
-The first ROWS faces and utterances (an eighth of them for DNSMOS) are worked on ROUNDS times in each way; medians. The
+The first ROWS faces and utterances (a quarter of them for DNSMOS) are worked on ROUNDS times in each way; medians. The
 start (of actors and what they load, with the cluster running already) is what passes before the first part is begun;
 it is told apart, and what is over it is the throughput. That of the cluster itself is measured once.
 """
@@ -29,7 +29,7 @@ from vgsr.fetch import checkpoint
 from vgsr.teachers import weights
 from vgsr.teachers.extract import teacher_files
 
-PART = 16  # rows: with few rows, the last parts would leave one of two actors idle
+PART = 8  # rows: with few rows, the last parts would leave one of two actors idle
 
 
 def main(place: str, model: str, rows: int = 256, rounds: int = 3) -> None:
@@ -41,12 +41,12 @@ def main(place: str, model: str, rows: int = 256, rounds: int = 3) -> None:
     works: list[tuple[str, Work, int]] = [
         ("teacher bank (faces)", Faces(teacher_files(), "benchmark"), rows),
         ("speech quality", Speech(None), rows),
-        ("DNSMOS", Speech(dnsmos), rows // 8),
+        ("DNSMOS", Speech(dnsmos), rows // 4),
         ("student embeddings", Students(files, student.digest), rows),
     ]
     begun = time.monotonic()
     pool.room(gpu=False)
-    console, table = Console(), Table("work", "way", "rows/s", "audio s/s", "start s", "against 1 actor")
+    console, table = Console(width=100), Table("work", "way", "rows/s", "audio s/s", "start s", "against 1 actor")
     console.print(f"the cluster starts in {time.monotonic() - begun:.1f} s; {cores()} cores; parts of {PART} rows")
     for name, work, count in works:
         with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import vgsr
-from vgsr import config, corpora, tracking
+from vgsr import corpora, tracking
 from vgsr.data import manifest as manifests
 from vgsr.data import shard_writing
 from vgsr.evaluation import score_files
@@ -17,12 +17,18 @@ from vgsr.evaluation.metrics import eer
 from vgsr.training import loop
 from vgsr.training.session import LocalSession
 
-from .drivers import environment, kill_when, margin_search
+from .drivers import REPOSITORY, environment, kill_when
 
 SIZES = {"speakers": 12, "sessions": 2, "utterances": 2, "validation": 0.25, "test": 0.25}  # of the fixture `tiny`
 FAULTS = ("500", "503", "reset", "lost", "cut")
 HARD = {"distill.margin.kind": "hinge", "distill.margin.unit": "absolute", "distill.margin.value": 0.0}
-ARMS = {"no teacher": {"distill": {"method": "none"}}, "hard constraint": HARD}
+# A page like those of `sweeps/`, but of two trials: each takes a while to start.
+PAGE = """
+import margin_search
+from vgsr.search import Plan, main
+
+main(Plan("s3-search", margin_search.space, {"hard constraint": margin_search.REFERENCES["hard constraint"]}))
+"""
 
 
 @pytest.fixture
@@ -66,8 +72,10 @@ def test_a_search_on_s3_is_killed_goes_on_and_ends_with_the_figures_of_one_on_di
     places = {"corpus.manifest": f"{s3.place}/shards", "teacher.bank": f"{s3.place}/manifest/banks/synthetic.parquet"}
     (tmp_path / "tiny.yaml").write_text(tiny_experiment(places).yaml())
     home = tmp_path / "home"
-    env = environment(home, MLFLOW_TRACKING_URI=mlflow_server())
-    command = margin_search(tmp_path / "tiny.yaml", "trials=1", f"storage={s3.place}/searches")
+    (tmp_path / "page.py").write_text(PAGE)
+    env = environment(home, MLFLOW_TRACKING_URI=mlflow_server(), PYTHONPATH=str(REPOSITORY / "sweeps"))
+    settings = [f"experiment={tmp_path}/tiny.yaml", "trials=1", f"storage={s3.place}/searches"]
+    command = [sys.executable, str(tmp_path / "page.py"), *settings]
 
     kill_when(command, env, tmp_path / "killed.log", ": epoch 1/2")
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
@@ -82,15 +90,16 @@ def test_a_search_on_s3_is_killed_goes_on_and_ends_with_the_figures_of_one_on_di
     best = tracking.best(tracker)
     search = best.tags["vgsr.search"]
     runs = {run.name: run for run in tracking.select(tracker, search)}
-    assert len(runs) == 3 and {run.figures["epoch"] for run in runs.values()} == {2}
-    for arm, changes in ARMS.items():
-        run = runs[arm]
-        row = loop.train(config.override(tiny_experiment(), changes), LocalSession(tmp_path / "bare" / arm))
-        assert run.best_val_eer == row["best_val_eer"]
-        scores = score_files.read(tracking.attached(tracker, run.run_id, tracking.SCORES) / "synthetic_test.parquet")
-        figure = eer(scores["score"].to_numpy(), scores["label"].to_numpy()).value
-        assert run.figures["test_synthetic_test_eer"] == pytest.approx(figure, abs=1e-12)
-        assert vgsr.load(f"{search}/{arm}").facts["row"]["val_eer"] == run.best_val_eer
+    assert len(runs) == 2 and {run.figures["epoch"] for run in runs.values()} == {2}
+    row = loop.train(tiny_experiment(HARD), LocalSession(tmp_path / "bare" / "on disk"))
+    run = runs["hard constraint"]
+    assert run.best_val_eer == row["best_val_eer"]
+    scores = score_files.read(tracking.attached(tracker, run.run_id, tracking.SCORES) / "synthetic_test.parquet")
+    figure = eer(scores["score"].to_numpy(), scores["label"].to_numpy()).value
+    assert run.figures["test_synthetic_test_eer"] == pytest.approx(figure, abs=1e-12)
+    assert vgsr.load(f"{search}/hard constraint").facts["row"]["val_eer"] == run.best_val_eer
+    on_s3 = loop.train(tiny_experiment({**places, **HARD}), LocalSession(tmp_path / "bare" / "on S3"))
+    assert on_s3["val_eer"] == row["val_eer"] and on_s3["steps"] == row["steps"]
     place = best.tags["vgsr.checkpoint"]
     assert place.startswith(f"{s3.place}/searches/{search}/train/") and f"best checkpoint: {place}" in done.stdout
     assert {path.name for path in home.iterdir()} <= {"cache", "fetched"}

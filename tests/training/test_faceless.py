@@ -78,7 +78,7 @@ def test_an_epoch_that_teaches_nothing_says_why(experiment, mixed, tmp_path, cap
     assert row["taught"] == row["active"] == row["distillation"] == 0 and np.isfinite(row["loss"])
     (said,) = [message for message in caplog.messages if "taught nothing" in message]
     assert "no batch had the 2 faces" in said and not any("switched off" in message for message in caplog.messages)
-    with pytest.raises(ConfigError, match="kd.*1 of the 6 training speakers"):
+    with pytest.raises(ConfigError, match=r"kd.*1 of the 6 training speakers"):
         check.check(experiment({**own, "distill.method": "kd", "corpus.manifest": str(mixed)}, folder))
 
 

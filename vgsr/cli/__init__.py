@@ -1,7 +1,7 @@
 """The command line.
 
-`vgsr prepare | shard | teach | measure | quality | methods | validate | train | embed | evaluate | compare | robustness |
-report | verify | best | ui`
+`vgsr prepare | shard | teach | measure | quality | methods | validate | train | embed | evaluate | compare |
+robustness | report | verify | best | ui`
 
 Each command reads its arguments, calls one room, and prints a table or a line. Rooms are imported inside the commands:
 `vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.

@@ -86,6 +86,8 @@ def prepare(
     }
     check_shares(**shares)
     _check_options(corpus, options)
+    if storage.stat(storage.join(out, "shards", "index.parquet")) is not None:
+        raise CorpusError(f"{out}: holds the shards of a manifest; choose another folder, or remove that one first")
     rate = partial(listener.overall, listener.load(weights.locate(weights.DNSMOS))) if dnsmos else None
     with _read(corpus, root, out, seed, options) as layout:
         if test and "test" in layout.splits.values():

@@ -27,7 +27,7 @@ from vgsr.data.manifest import Problem
 META = "vox1_meta.csv"
 PURPOSES = ("train", "test")
 
-# Speakers and utterances of each set, as on the page vox1.html of the corpus' authors.
+# Speakers and utterances of each set, as PaddleSpeech's examples/voxceleb/README.md has them.
 PUBLISHED = {"dev": (1_211, 148_642), "test": (40, 4_874)}
 
 

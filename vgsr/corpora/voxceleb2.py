@@ -25,7 +25,7 @@ META = "vox2_meta.csv"
 TEST = re.compile(r"(^|[/_])test($|[/_])")
 DEV = re.compile(r"(^|[/_])dev($|[/_])")
 
-# Speakers and utterances of each set, as on the page vox2.html of the corpus' authors.
+# Speakers and utterances of each set, as public recipes have them.
 PUBLISHED = {"dev": (5_994, 1_092_009), "test": (118, 36_237)}
 
 

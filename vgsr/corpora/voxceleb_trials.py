@@ -37,9 +37,8 @@ class List:
     utterances: int | None
 
 
-# Trials and target trials as PaddleSpeech's examples/voxceleb/README.md has them; trials and speakers also in the
-# VoxCeleb2 paper (arXiv 1806.05622, tables 4 and 5). Utterances of the cleaned lists: veri_test2.txt by counting, the
-# other two as in issue 3 of wngh1187/RawNeXt.
+# Trials and target trials as PaddleSpeech's examples/voxceleb/README.md has them. Speakers, and utterances of the
+# cleaned lists: veri_test2.txt by counting, the other two as in issue 3 of wngh1187/RawNeXt.
 LISTS = {
     O: List("veri_test.txt", 37_720, 18_860, 40, None),
     O + CLEANED: List("veri_test2.txt", 37_611, 18_802, 40, 4_708),

@@ -13,6 +13,7 @@ versions of a corpus, are not taken for a manifest.
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -49,7 +50,7 @@ class Problem:
 class Manifest:
     """A corpus as its folder describes it; the tables are read when they are asked for.
 
-    place: the folder, as it was named to `read`. files: its tables, `trials/x.parquet` and so on, and the SHA-256 of
+    place: the folder; an absolute path, or on S3. files: its tables, `trials/x.parquet` and so on, and the SHA-256 of
     each (None in a folder that an older version wrote). shards: the folder that holds the recordings, where they are
     in shards. Other processes get it without the tables that were read here.
     """
@@ -193,6 +194,8 @@ def write(
 def read(place: Place) -> Manifest:
     """The manifest in the folder `place`, here or on S3; ManifestError when it is missing or not one."""
     place = str(place)
+    if not storage.remote(place):
+        place = os.path.abspath(place)  # the tables are read later, when this process may be elsewhere
     if storage.stat(storage.join(place, HEADER)) is None:
         raise ManifestError(f"{place}: not a manifest (no {HEADER} in it); `vgsr prepare` writes one")
     try:

@@ -82,6 +82,7 @@ def _on_ray(
     import ray.data
 
     _connect()
+    actors = min(actors, len(todo))
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) > 1 and not storage.remote(folder):
         console.print(f"{len(nodes)} nodes work on this: {folder} has to be in a folder that all of them share")

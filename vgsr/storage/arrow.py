@@ -8,7 +8,6 @@ from pyarrow import fs
 
 from vgsr.storage import retry
 
-
 # Amazon's library waits 25 ms and doubles it each time, so with some tries more its waits add up to about ours.
 MORE_TRIES = 4
 
@@ -16,8 +15,8 @@ MORE_TRIES = 4
 class _Patient(fs.S3FileSystem):
     """pyarrow forgets the retry strategy of a file system that it pickles, and the credentials are the node's own.
 
-    It counts the tries after the first. Not the "standard" strategy: that one has a budget of retries for the whole process, and once a lasting share of
-    failures has spent it, gives up at the first.
+    It counts the tries after the first. Not the "standard" strategy: that one has a budget of retries for the whole
+    process, and once a lasting share of failures has spent it, gives up at the first.
     """
 
     def __init__(self, settings: dict[str, Any], tries: int):

@@ -20,6 +20,9 @@ NOSE_HEIGHT = 16.0
 """How far the tip of the nose stands out of the plane of eyes and mouth corners, in the template's pixels: 0.45 of the
 distance between the eyes, 28 mm of 63 mm (our figure)."""
 
+BLOCK = 16384
+"""Faces that are held in float64 at a time."""
+
 
 def pose(landmarks: np.ndarray) -> float:
     """How frontal a face with `landmarks` [5, 2] is: cosine of the angle between its normal and the camera, in 0..1.
@@ -47,18 +50,23 @@ def agreement(embeddings: np.ndarray, people: Sequence[str]) -> np.ndarray:
     embedding (NaN), and where the other faces cancel out.
     """
     found = np.full(len(embeddings), np.nan, np.float32)
-    length = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    length = lengths(embeddings)
     usable = np.flatnonzero(np.isfinite(length) & (length > 0))
     _, person, faces = np.unique(np.asarray(people, str)[usable], return_inverse=True, return_counts=True)
-    order = np.argsort(person, kind="stable")  # a person's faces side by side
-    usable, person = usable[order], person[order]
-    unit = embeddings[usable] / length[usable, None]
-    sums = np.add.reduceat(unit, np.cumsum(faces) - faces)
-    others = sums[person] - unit
-    size = np.linalg.norm(others, axis=1)
-    # Unit vectors summed in float64 leave 1e-16 a face of what cancels out.
-    told = (faces[person] > 1) & (size > 1e-9)
-    found[usable[told]] = np.einsum("ij,ij->i", unit[told], others[told]) / size[told]
+    usable = usable[np.argsort(person, kind="stable")]  # a person's faces side by side
+    ends = np.cumsum(faces)
+    # Some persons at a time: all of a large bank in float64 would be several gigabytes.
+    for some in np.split(np.arange(len(faces)), np.flatnonzero(np.diff(ends // BLOCK)) + 1):
+        if not len(some):
+            continue
+        rows, count = usable[ends[some[0]] - faces[some[0]] : ends[some[-1]]], faces[some]
+        unit = embeddings[rows] / length[rows, None]
+        sums = np.add.reduceat(unit, np.cumsum(count) - count)
+        others = np.repeat(sums, count, axis=0) - unit
+        size = np.linalg.norm(others, axis=1)
+        # Unit vectors summed in float64 leave 1e-16 a face of what cancels out.
+        told = (np.repeat(count, count) > 1) & (size > 1e-9)
+        found[rows[told]] = np.einsum("ij,ij->i", unit[told], others[told]) / size[told]
     return found
 
 
@@ -78,4 +86,10 @@ def norms(embeddings: np.ndarray) -> np.ndarray:
     Networks trained with a normalised softmax give blurred and turned faces shorter embeddings
     (Ranjan et al. 2017; Meng et al., "MagFace", CVPR 2021).
     """
-    return np.linalg.norm(embeddings.astype(np.float64), axis=1).astype(np.float32)
+    return lengths(embeddings).astype(np.float32)
+
+
+def lengths(embeddings: np.ndarray) -> np.ndarray:
+    """L2 norm [n] (float64) of rows; summed in float64, some rows at a time."""
+    blocks = (embeddings[first : first + BLOCK] for first in range(0, len(embeddings), BLOCK))
+    return np.concatenate([np.empty(0), *(np.linalg.norm(block.astype(np.float64), axis=1) for block in blocks)])
