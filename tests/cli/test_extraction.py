@@ -1,32 +1,14 @@
 """Commands that work on whole corpora, as a person types them, in this process: what they say, and where things go."""
 
 import shutil
-import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from vgsr import cli
 from vgsr.cli import extraction
 from vgsr.data import manifest as manifests
 from vgsr.teachers import bank as banks
-
-
-@pytest.fixture
-def vgsr(monkeypatch, capsys, tmp_path):
-    """Runs `vgsr …` here; returns (exit status, output)."""
-    monkeypatch.setenv("VGSR_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(cli.console, "width", 200)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vgsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Commands on a finished model, as a person types them: what they say, and how they exit."""
 
-import sys
-
 import numpy as np
 import onnxruntime
 import pytest
 import soundfile
 
-from vgsr import cli, speaker
+from vgsr import speaker
 from vgsr.corpora import voice
 from vgsr.corpora.identities import VOICED, voice_of
 from vgsr.speaker import gallery
@@ -40,21 +38,6 @@ def files(tmp_path_factory):
             soundfile.write(folder / "short.wav", np.append(wave[4000:13600], np.zeros(9600)), 16000)
     (folder / "text.wav").write_text("nothing")
     return folder
-
-
-@pytest.fixture
-def vgsr(monkeypatch, capsys, tmp_path):
-    """Runs `vgsr …` here; returns (exit status, output)."""
-    monkeypatch.setenv("VGSR_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(cli.console, "width", 200)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vgsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, capsys.readouterr().out
-
-    return run
 
 
 def test_verify_says_how_likely_and_by_what(vgsr, checkpoint, files):

@@ -1,0 +1,23 @@
+"""Commands, run in this process."""
+
+import sys
+
+import pytest
+
+from vgsr import cli
+
+
+@pytest.fixture
+def vgsr(monkeypatch, capsys, tmp_path):
+    """Runs `vgsr …` here; returns (exit status, output)."""
+    monkeypatch.setenv("VGSR_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cli.console, "width", 200)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vgsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, capsys.readouterr().out
+
+    return run
