@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that forwards to an S3 server and spoils what it is told to.
+"""An HTTP proxy on loopback that forwards to a server (S3, MLflow) and spoils what it is told to.
 
 What comes in: the address of a server, and a schedule of faults. What goes out: an address that answers as the server
 does except where the schedule says otherwise, and the list of the requests that came.
@@ -16,6 +16,7 @@ import random
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Faulty:
     def __init__(self, upstream: str):
         self.upstream = urlsplit(upstream).netloc
         self.requests: list[Request] = []
+        self.delay = 0.0  # seconds before each request is looked at
         self.released = threading.Event()  # ends every stall
         self._lock = threading.Lock()
         self._schedule: Iterator[str | None] = itertools.repeat(None)
@@ -74,6 +76,7 @@ class Faulty:
     def reset(self) -> None:
         """As it was at first: no faults, no requests, nobody who waits."""
         self.well()
+        self.delay = 0.0
         self.released.set()
         self.released = threading.Event()
         self.requests = []
@@ -104,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _any(self) -> None:
+        time.sleep(self.faulty.delay)
         fault = self.faulty.meets(self.command, self.path, self.headers.get("Range", ""))
         body = self._body()
         uploading = bool(body) and self.command == "PUT"

@@ -18,7 +18,8 @@ from vgsr.storage.access import (
     written,
 )
 from vgsr.storage.cache import room, size
-from vgsr.storage.place import S3_SETTINGS, Entry, Place, StorageError, join, remote, without_secrets
+from vgsr.storage.place import S3_SETTINGS, Entry, Place, StorageError, inside, join, remote, without_secrets
+from vgsr.storage.small import read_json, read_small
 
 __all__ = [
     "S3_SETTINGS",
@@ -28,6 +29,7 @@ __all__ = [
     "delete",
     "filesystem",
     "get",
+    "inside",
     "join",
     "listing",
     "local",
@@ -35,6 +37,8 @@ __all__ = [
     "put",
     "put_bytes",
     "read_bytes",
+    "read_json",
+    "read_small",
     "remote",
     "room",
     "size",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from vgsr.storage import whole
 from vgsr.storage.place import Entry, StorageError
@@ -18,16 +19,27 @@ def told(place: Path, verb: str) -> Iterator[None]:
         named = Path(error.filename) if isinstance(error.filename, str) else place
         other = "" if named == place or whole.is_staging(named) else f": {named}"
         raise StorageError(f"{place}: not {verb}: {error.strerror or error}{other}") from error
+    except ValueError as error:
+        if "null" not in str(error):  # a byte 0 in its name
+            raise
+        raise StorageError(f"{str(place)!r}: not {verb}: {error}") from error
 
 
 def stat(path: Path) -> Entry | None:
-    """Size and time of change of a file; None where there is none."""
+    """Size and time of change of a file; None where there is none. StorageError for a pipe or a device.
+
+    Those have no end, or no beginning: whoever reads one waits, or fills the memory.
+    """
     with told(path, "read"):
         try:
             found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return None if path.is_dir() else Entry(found.st_size, str(found.st_mtime_ns))
+    if S_ISDIR(found.st_mode):
+        return None
+    if not S_ISREG(found.st_mode):
+        raise StorageError(f"{path}: not read: a pipe or a device, not a file")
+    return Entry(found.st_size, str(found.st_mtime_ns))
 
 
 def listing(folder: Path) -> dict[str, Entry]:
@@ -52,6 +64,7 @@ def names(folder: Path) -> list[str]:
 
 def read_bytes(path: Path, start: int, length: int | None) -> bytes:
     """The whole content, or at most `length` bytes from `start`."""
+    stat(path)
     with told(path, "read"), path.open("rb") as file:
         file.seek(start)
         return file.read() if length is None else file.read(length)

@@ -10,6 +10,11 @@ from pathlib import Path
 
 Place = str | Path
 
+# In a uri, or in one of those that `|` joins: a step up, the root of the disk, a scheme, a control character. The same
+# for Python's expressions and for Arrow's.
+OUTSIDE_PATTERN = r"(^|[|/\\])\.\.([|/\\]|#t=|$)|(^|\|)[/\\]|://|[\x00-\x1f\x7f]"
+OUTSIDE = re.compile(OUTSIDE_PATTERN)
+
 S3_SETTINGS = (
     "credentials are read from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN) or AWS_PROFILE, "
     "the server from AWS_ENDPOINT_URL, its region from AWS_REGION"
@@ -46,6 +51,20 @@ def remote(place: Place) -> bool:
 def join(place: Place, *names: str) -> str:
     """A place under another."""
     return "/".join([str(place).rstrip("/"), *names])
+
+
+def inside(root: Place, name: str) -> str:
+    """The place of what somebody's table calls `name`, under the place `root`: a path of names, without a step out.
+
+    StorageError for an absolute path, a scheme, `..` and control characters: whoever points at a corpus says by its
+    root where may be read, and no row of it says otherwise. What links in a folder of recordings point at is its
+    owner's business (many corpora are links), and not looked at.
+    """
+    if OUTSIDE.search(name) or name in ("", "."):
+        raise StorageError(
+            f"{name[:200]!r}: not a path under {root}; absolute paths, schemes and '..' are not followed"
+        )
+    return join(root, name)
 
 
 def bucket_and_key(place: Place) -> tuple[str, str]:
