@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-c", "from vgsr.cli import main; main()"]
 @pytest.fixture(scope="module")
 def promoted(tracker, finished, checkpoint):
     run = finished("served", "a", 0.3)
-    tracking.promote(tracker, tracking.select(tracker, run)[0], checkpoint)
+    tracking.promote(tracker, tracking.select(tracker, run)[0], checkpoint, reason="for these tests", champion=True)
     return tracking.run_uri(tracker, run, "model")
 
 

@@ -6,11 +6,14 @@ figures; the global batch number is the step of `step_*` figures.
 """
 
 from vgsr.tracking.artifacts import PROTOCOL, ROBUSTNESS, SCORES, attach, attached, download, in_place, listed, run_uri
-from vgsr.tracking.finding import TrackedRun, history, marked, search_run, select, state, trials
-from vgsr.tracking.registry import CHAMPION, MODEL, best, promote, registered
+from vgsr.tracking.finding import TrackedRun, history, marked, search_run, searches, select, singles, state, trials
+from vgsr.tracking.looking import Reached, completed_runs, reach
+from vgsr.tracking.outbox import Outbox
+from vgsr.tracking.registry import CHAMPION, MODEL, VERDICT, best, champion, evidence, promote, registered
 from vgsr.tracking.runs import (
     COMPLETED,
     FAILED,
+    NOTE,
     PARENT,
     PRUNED,
     RUNNING,
@@ -21,41 +24,53 @@ from vgsr.tracking.runs import (
     tag,
 )
 from vgsr.tracking.store import Tracker, TrackingError, connect, connect_existing, default_uri
+from vgsr.tracking.view import link
 
 __all__ = [
     "CHAMPION",
     "COMPLETED",
     "FAILED",
     "MODEL",
+    "NOTE",
     "PARENT",
     "PROTOCOL",
     "PRUNED",
     "ROBUSTNESS",
     "RUNNING",
     "SCORES",
+    "VERDICT",
+    "Outbox",
+    "Reached",
     "TrackedRun",
     "Tracker",
     "TrackingError",
     "attach",
     "attached",
     "best",
+    "champion",
     "close_run",
+    "completed_runs",
     "connect",
     "connect_existing",
     "default_uri",
     "download",
+    "evidence",
     "history",
     "in_place",
+    "link",
     "listed",
     "log_figures",
     "log_row",
     "marked",
     "open_run",
     "promote",
+    "reach",
     "registered",
     "run_uri",
     "search_run",
+    "searches",
     "select",
+    "singles",
     "state",
     "tag",
     "trials",

@@ -14,11 +14,16 @@ from vgsr.tracking.runs import COMPLETED, PARENT, RUNNING
 from vgsr.tracking.store import Tracker, TrackingError, tagged
 
 PARENT_TRIAL = "-"  # what a search's own run has in place of a trial
+SINGLE = "single"  # and a training of its own
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as the leaderboard needs it. Figures are in their own units, EER in [0, 1]."""
+    """A run as the leaderboard needs it. Figures are in their own units, EER in [0, 1].
+
+    seconds: from its start to its end, or until now. started, last_sign: Unix seconds; the latter of its start, its
+    end, or the latest figure that it logged.
+    """
 
     run_id: str
     name: str
@@ -27,6 +32,8 @@ class TrackedRun:
     params: dict[str, str]
     figures: dict[str, float]
     seconds: float
+    started: float = 0.0
+    last_sign: float = 0.0
 
     @property
     def best_val_eer(self) -> float:
@@ -42,6 +49,11 @@ class TrackedRun:
     def arm(self) -> str:
         """What the runs that differ from it by their seed alone are called: its reference's name, else its trial id."""
         return self.tags.get("vgsr.reference") or self.tags.get("vgsr.trial", self.name)
+
+    @property
+    def stage(self) -> str:
+        """The stage of a search that it belongs to; empty for any other run."""
+        return self.tags.get("vgsr.stage", "")
 
     @property
     def seed(self) -> int:
@@ -68,6 +80,16 @@ def search_run(tracker: Tracker, search: str) -> str | None:
     """The parent run of a search, or None when it never started."""
     found = next(tagged(tracker, {"vgsr.search": search, "vgsr.trial": PARENT_TRIAL}), None)
     return found.info.run_id if found else None
+
+
+def searches(tracker: Tracker) -> list[TrackedRun]:
+    """The searches' own runs, the latest first."""
+    return list(map(tracked, tagged(tracker, {"vgsr.trial": PARENT_TRIAL})))
+
+
+def singles(tracker: Tracker) -> list[TrackedRun]:
+    """The trainings that belong to no search, the latest first."""
+    return list(map(tracked, tagged(tracker, {"vgsr.trial": SINGLE})))
 
 
 def state(tracker: Tracker, run_id: str) -> str:
@@ -115,7 +137,10 @@ def history(tracker: Tracker, run_id: str, key: str) -> list[tuple[int, float]]:
 
 def tracked(run: Run) -> TrackedRun:
     """An MLflow run as a `TrackedRun`."""
-    end = run.info.end_time or int(time.time() * 1000)
+    # A run that was opened again keeps the end it had.
+    ended = run.info.end_time if run.info.status != "RUNNING" else None
+    end = ended or int(time.time() * 1000)
+    logged = (metric.timestamp for metric in run.to_proto().data.metrics)
     return TrackedRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -124,6 +149,8 @@ def tracked(run: Run) -> TrackedRun:
         params=dict(run.data.params),
         figures=dict(run.data.metrics),
         seconds=(end - run.info.start_time) / 1000,
+        started=run.info.start_time / 1000,
+        last_sign=max(run.info.start_time, ended or 0, *logged) / 1000,
     )
 
 

@@ -1,10 +1,12 @@
 """Writing runs: opened once for each trial, epoch by epoch, closed as completed, pruned or failed."""
 
-import os
+import getpass
 import shutil
 import subprocess
 import sys
 import time
+from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from vgsr.config import Experiment
 from vgsr.tracking.store import Tracker, tagged
 
 PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"  # what a run's page says of it, Markdown
 BATCH = 1000  # metrics MLflow takes in one call
-NOT_FIGURES = ("epoch", "batch", "steps", "history", "first_step", "selection", "best_checkpoint", "diverged")
+# Numbers of a row that say nothing of the run's course; what is no number (a checkpoint's name, an attempt) says none.
+NOT_FIGURES = ("averaged", "batch", "diverged", "epoch", "first_step", "selection", "stalled")
 COMPLETED, PRUNED, FAILED, RUNNING = "completed", "pruned", "failed", "running"
 ENDED = {COMPLETED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
 
@@ -32,7 +36,7 @@ def open_run(
         tracker.client.set_tag(found.info.run_id, "vgsr.state", RUNNING)
         return found.info.run_id
     run = tracker.client.create_run(
-        tracker.experiment_id, run_name=name, tags={**own, "vgsr.state": RUNNING, **_origin(), **tags}
+        tracker.experiment_id, run_name=name, tags={**own, "vgsr.state": RUNNING, **origin(), **tags}
     )
     if experiment is not None:
         params = [Param(key, str(value)) for key, value in experiment.flat().items()]
@@ -47,20 +51,25 @@ def log_row(tracker: Tracker, run_id: str, row: dict[str, Any]) -> None:
     A row that was logged before (a resumed run reports its last one again) is not logged twice; earlier rows that it
     brings along as `history` fill what was lost.
     """
-    logged = tracker.client.get_run(run_id).data.metrics.get("epoch", 0)
-    now = int(time.time() * 1000)
+    logged = int(tracker.client.get_run(run_id).data.metrics.get("epoch", 0))
+    metrics = row_metrics(row, logged, int(time.time() * 1000))
+    for first in range(0, len(metrics), BATCH):
+        tracker.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+
+
+def row_metrics(row: dict[str, Any], logged: int, now: int) -> list[Metric]:
+    """A row, and the history it brings along, as metrics of the time `now` (ms): those of epochs after `logged`."""
     metrics: list[Metric] = []
     for past in [*row.get("history", []), row]:
         if past["epoch"] <= logged:
             continue
-        figures = {key: value for key, value in past.items() if key not in NOT_FIGURES}
+        figures = {key: value for key, value in past.items() if isinstance(value, Real) and key not in NOT_FIGURES}
         metrics += [Metric(key, float(value), now, past["epoch"]) for key, value in figures.items()]
         for name, values in past.get("steps", {}).items():
             metrics += [Metric(f"step_{name}", v, now, past["first_step"] + i) for i, v in enumerate(values)]
         # Last, so that an epoch counts as logged only when all of it is.
         metrics.append(Metric("epoch", past["epoch"], now, past["epoch"]))
-    for first in range(0, len(metrics), BATCH):
-        tracker.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+    return metrics
 
 
 def log_figures(tracker: Tracker, run_id: str, figures: dict[str, float], step: int = 0) -> None:
@@ -80,12 +89,13 @@ def close_run(tracker: Tracker, run_id: str, state: str, reason: str = "") -> No
     tracker.client.set_terminated(run_id, status=ENDED[state])
 
 
-def _origin() -> dict[str, str]:
+@cache
+def origin() -> dict[str, str]:
     """Who started which script at which commit, as far as it can be known, in MLflow's own tags."""
     tags = {
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": os.environ.get("USER", "unknown"),
+        "mlflow.user": _user(),
     }
     git = shutil.which("git")
     if git:
@@ -94,3 +104,10 @@ def _origin() -> dict[str, str]:
         if done.returncode == 0:
             tags["mlflow.source.git.commit"] = done.stdout.strip()
     return tags
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"
