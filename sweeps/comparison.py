@@ -5,7 +5,8 @@
     ray job submit --working-dir . -- python sweeps/comparison.py …           # on a running cluster
 
 The experiment is the full method: its margin is what MKD means here, its quality signals are what QAW means. Nothing
-is searched and nothing pruned; `vgsr compare` and `vgsr report` read what this leaves in MLflow.
+is searched and nothing pruned; each arm runs with `seeds` seeds, 3 unless told otherwise. `vgsr compare` and `vgsr
+report` read what this leaves in MLflow.
 """
 
 from typing import Any

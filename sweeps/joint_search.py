@@ -6,7 +6,8 @@
 
 The experiment says in which noise and at which SNRs it is validated: `evaluate.noise`, `evaluate.snr`; with three SNRs
 a validation takes four times as long. Two figures are to be small, the EER in quiet and the mean EER over the SNRs;
-what comes out is the front: the trials that no other trial beats in both. Trials are pruned by the first.
+what comes out is the front: the trials that no other trial beats in both. Trials are pruned by the first. Of the front,
+those with the lowest first figure are confirmed, as in the other searches.
 """
 
 from typing import Any

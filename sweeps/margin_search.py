@@ -4,8 +4,10 @@
     python sweeps/margin_search.py experiment=my.yaml trials=48               # your corpus
     ray job submit --working-dir . -- python sweeps/margin_search.py …        # on a running cluster
 
-Two trials always run beside the searched ones, and are never pruned: no teacher at all, and the hard constraint
-(margin 0). The same command goes on with a search that was killed.
+The best configurations are then confirmed with seeds of their own, beside the winner without a teacher, as a hard
+constraint (margin 0) and with shuffled faces; only what is shown to be better than no teacher becomes the champion.
+`top=0` leaves that out, and no teacher and the hard constraint run beside the searched trials. `--dry-run` shows what a
+search would be. The same command goes on with one that was killed.
 """
 
 from typing import Any

@@ -7,9 +7,9 @@
 The same numbers mean the same for every method: a margin is a share of the margins worth searching for it, or a level
 of its running distribution; λ is a factor of its own default.
 
-Three trials always run beside the searched ones, and are never pruned: no teacher at all; the experiment's own method
-as a hard constraint (margin 0); and the experiment as it is, but with every speaker taught by another one's faces, a
-control: what is gained from those is not knowledge of faces.
+The best configurations are then confirmed with seeds of their own, beside the winner without a teacher, as a hard
+constraint (margin 0), and with every speaker taught by another one's faces, a control: what is gained from those is not
+knowledge of faces. With `top=0` the experiment, changed in these ways, runs beside the searched trials instead.
 """
 
 from typing import Any

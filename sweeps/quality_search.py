@@ -5,7 +5,8 @@
     ray job submit --working-dir . -- python sweeps/quality_search.py …       # on a running cluster
 
 Each signal that is known for the corpus and the teacher's bank is on or off; the method and its margin are the
-experiment's. Two trials always run beside the searched ones, and are never pruned: no teacher at all, and no weights.
+experiment's. The best configurations are then confirmed with seeds of their own, beside the winner without a teacher,
+without weights, as a hard constraint and with shuffled faces.
 """
 
 from typing import Any

@@ -5,7 +5,7 @@ import yaml
 
 from vgsr.config import ConfigError
 from vgsr.search import Base, Plan
-from vgsr.search.plan import REFERENCE, bind
+from vgsr.search.plan import REFERENCE, TRIAL, bind
 from vgsr.search.plan import parse as parse_arguments
 
 
@@ -41,6 +41,8 @@ def file(tiny_experiment, tmp_path):
         ("train.epoch=3", "did you mean 'epochs'"),
         ("trials=0", "trials"),
         ("distill.method=none", "no distillation"),
+        ("top=-1", "top"),
+        ("stall=0", "stall"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_named(file, argument, said):
@@ -57,16 +59,19 @@ def test_no_argument_means_the_demo(monkeypatch, tmp_path):
 def test_the_same_command_is_the_same_search_and_any_change_another(file):
     base = parse(PLAN, [file]).search_id
     assert parse(PLAN, [file]).search_id == base
-    assert parse(PLAN, [file, "concurrent=2"]).search_id == base
+    for setting in ("concurrent=2", "stall=10", "prices=/some/where.yaml"):
+        assert parse(PLAN, [file, setting]).search_id == base
     others = {
         parse(PLAN, [file, "trials=7"]).search_id,
         parse(PLAN, [file], "other data").search_id,
         parse(PLAN, [file, "train.epochs=5"]).search_id,
+        parse(PLAN, [file, "top=2"]).search_id,
+        parse(PLAN, [file, "seeds=2"]).search_id,
         parse(Plan("test-search", space, {}), [file]).search_id,
         parse(Plan("test-search", narrower, PLAN.references), [file]).search_id,
         parse(Plan("test-search", space, PLAN.references, ("best_val_min_dcf_0.01",)), [file]).search_id,
     }
-    assert len(others) == 6 and base not in others
+    assert len(others) == 8 and base not in others
 
 
 def test_a_search_is_what_its_space_does_and_not_how_that_is_written(file):
@@ -82,7 +87,7 @@ def test_a_trial_is_the_experiment_with_its_overrides(file):
     search = parse(PLAN, [file])
     chosen = {"margin": 0.25, "distill.margin.value": 0.25}
     assert search.experiment_of(chosen).distill[0].margin.value == 0.25
-    without = {REFERENCE: "no teacher", "distill": {"method": "none"}}
+    without = {REFERENCE: "no teacher", "distill": {"method": "none"}, TRIAL: "s0001-abcdef"}
     assert search.experiment_of(without).taught == ()
     assert search.title(chosen) == "margin=0.25"
     assert search.title(without) == "no teacher"
@@ -97,11 +102,24 @@ def test_references_run_once_with_each_seed(file):
     titles = [search.title(chosen) for chosen in search.references]
     assert titles == [f"{arm}, seed {seed}" for seed in (5, 6, 7) for arm in ("no teacher", "as it is")]
     assert [search.experiment_of(chosen).seed for chosen in search.references] == [5, 5, 6, 6, 7, 7]
-    once = parse(plan, [file])
+    once = parse(plan, [file, "seeds=1"])
     assert [once.title(chosen) for chosen in once.references] == ["no teacher", "as it is"]
-    with pytest.raises(ConfigError, match="searches nothing"):
-        parse(plan, [file, "trials=4"])
-    assert parse(PLAN, [file, "seeds=2", "trials=3"]).size == 3 + 2 * len(PLAN.references)
+    for setting in ("trials=4", "top=1"):
+        with pytest.raises(ConfigError, match="searches nothing"):
+            parse(plan, [file, setting])
+    assert parse(PLAN, [file, "seeds=2", "trials=3", "top=0"]).size == 3 + 2 * len(PLAN.references)
+
+
+def test_with_a_second_stage_the_first_is_the_searched_trials_alone(file):
+    search = parse(PLAN, [file, "seeds=2", "trials=3"])
+    assert search.confirms and search.references == [] and search.size == 3
+    assert not parse(PLAN, [file, "top=0"]).confirms and not parse(Plan("c", None, PLAN.references), [file]).confirms
+
+
+def test_the_demo_confirms_less_unless_it_is_told_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("VGSR_HOME", str(tmp_path))
+    assert parse(PLAN, []).settings.top == 1 < parse(PLAN, ["top=2"]).settings.top
+    assert parse(Plan("test-comparison", None, PLAN.references), []).size == 3
 
 
 def test_a_control_says_so_in_its_name(file):

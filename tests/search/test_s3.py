@@ -19,6 +19,8 @@ from vgsr.training.session import LocalSession
 
 from .drivers import REPOSITORY, environment, kill_when
 
+pytestmark = pytest.mark.faults
+
 SIZES = {"speakers": 12, "sessions": 2, "utterances": 2, "validation": 0.25, "test": 0.25}  # of the fixture `tiny`
 FAULTS = ("500", "503", "reset", "lost", "cut")
 HARD = {"distill.margin.kind": "hinge", "distill.margin.unit": "absolute", "distill.margin.value": 0.0}
@@ -74,7 +76,7 @@ def test_a_search_on_s3_is_killed_goes_on_and_ends_with_the_figures_of_one_on_di
     home = tmp_path / "home"
     (tmp_path / "page.py").write_text(PAGE)
     env = environment(home, MLFLOW_TRACKING_URI=mlflow_server(), PYTHONPATH=str(REPOSITORY / "sweeps"))
-    settings = [f"experiment={tmp_path}/tiny.yaml", "trials=1", f"storage={s3.place}/searches"]
+    settings = [f"experiment={tmp_path}/tiny.yaml", "trials=1", "top=0", "seeds=1", f"storage={s3.place}/searches"]
     command = [sys.executable, str(tmp_path / "page.py"), *settings]
 
     kill_when(command, env, tmp_path / "killed.log", ": epoch 1/2")
@@ -102,5 +104,6 @@ def test_a_search_on_s3_is_killed_goes_on_and_ends_with_the_figures_of_one_on_di
     assert on_s3["val_eer"] == row["val_eer"] and on_s3["steps"] == row["steps"]
     place = best.tags["vgsr.checkpoint"]
     assert place.startswith(f"{s3.place}/searches/{search}/train/") and f"best checkpoint: {place}" in done.stdout
-    assert {path.name for path in home.iterdir()} <= {"cache", "fetched"}
+    assert {path.name for path in home.iterdir()} <= {"cache", "fetched", "outbox"}
+    assert not list((home / "outbox").rglob("*.jsonl"))  # all of it was sent
     assert not list(tmp_path.rglob("manifest.json")) and not (tmp_path / "mlflow").exists()

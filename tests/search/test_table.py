@@ -83,7 +83,8 @@ def test_several_distillations_stand_side_by_side(taught):
 
 
 def shown(experiment, runs, metrics=(METRIC,), teacher_eer=0.05):
-    search = SimpleNamespace(search_id="some-search", experiment=experiment, plan=SimpleNamespace(metrics=metrics))
+    plan = SimpleNamespace(metrics=metrics)
+    search = SimpleNamespace(search_id="some-search", experiment=experiment, plan=plan, confirms=False)
     console = Console(width=200, file=io.StringIO(), markup=False)
     table.show(search, runs, teacher_eer, Coverage(2 / 3, 0.5), console)
     return console.file.getvalue()

@@ -1,4 +1,5 @@
-"""Searches: Ray Tune + Optuna over overrides of one experiment, tracked in MLflow, resumable by the same command.
+"""Searches in two stages: Ray Tune + Optuna over overrides of one experiment, then the best of them with fresh seeds
+beside their controls; tracked in MLflow, resumable by the same command.
 
 A page in `sweeps/` says what is searched; everything else is here.
 """

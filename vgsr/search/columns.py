@@ -24,11 +24,7 @@ def columns(runs: Sequence[TrackedRun], p_target: float, noisy: bool) -> list[Co
     """The columns of a table of these runs; `noisy`: they were validated in noise too."""
     found = [
         Column("trial", name, number=False),
-        Column("method", _joined("method"), number=False, always=False),
-        Column("margin", _of_each(_margin)),
-        Column("kind", _joined("margin.kind"), number=False, always=False),
-        Column("λ", _of_each(lambda one: f"{float(one['weight']):.3g}")),
-        Column("quality", _quality, number=False, always=False),
+        *settings(),
         Column("EER %", _percent(METRIC)),
         *([Column("noisy EER %", _percent(NOISY_METRIC))] if noisy else []),
         Column(f"minDCF({p_target:g})", _figure(f"best_val_min_dcf_{p_target:g}", "{:.3f}")),
@@ -37,6 +33,22 @@ def columns(runs: Sequence[TrackedRun], p_target: float, noisy: bool) -> list[Co
         Column("epochs", lambda run: f"{int(run.figures.get('epoch', 0))}"),
         Column("seconds", lambda run: f"{run.figures.get('total_seconds', 0):.0f}"),
     ]
+    return shown(found, runs)
+
+
+def settings() -> list[Column]:
+    """Those of the settings that are searched."""
+    return [
+        Column("method", _joined("method"), number=False, always=False),
+        Column("margin", _of_each(_margin)),
+        Column("kind", _joined("margin.kind"), number=False, always=False),
+        Column("λ", _of_each(lambda one: f"{float(one['weight']):.3g}")),
+        Column("quality", _quality, number=False, always=False),
+    ]
+
+
+def shown(found: Sequence[Column], runs: Sequence[TrackedRun]) -> list[Column]:
+    """Without those that are not always there and say the same of all runs."""
     return [column for column in found if column.always or len({*map(column.cell, runs)} - {NOTHING}) > 1]
 
 

@@ -1,4 +1,4 @@
-"""The end of a search: the references, the best trial or the Pareto front on the test lists."""
+"""Runs on the test lists: what was tested before it was stopped is not tested again."""
 
 import tempfile
 from collections.abc import Sequence
@@ -19,11 +19,16 @@ from vgsr.tracking import TrackedRun, Tracker
 TESTED = "vgsr.tested"  # tag of a run that all of this was done for: how many corpora it was tested on
 
 
+def conclude(search: Search, tracker: Tracker, parent: str, console: Console) -> None:
+    """The end of a search without stage 2."""
+    test(search, tracker, chosen(tracking.trials(tracker, parent), search.plan.metrics), console)
+
+
 def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: Console) -> None:
-    """Log figures on the test lists, and every score, to the runs that are of interest: see `chosen`."""
+    """Log figures on the test lists, and every score, to these runs."""
     settings = search.experiment.evaluate
     tested = [manifests.read(place) for place in settings.manifests or (search.experiment.corpus.manifest,)]
-    for run in chosen(runs, search.plan.metrics):
+    for run in runs:
         if TESTED in run.tags:  # by an earlier call, which was stopped
             continue
         with console.status(Text(f"testing {run.name}")), tempfile.TemporaryDirectory() as folder:
@@ -35,6 +40,8 @@ def test(search: Search, tracker: Tracker, runs: Sequence[TrackedRun], console: 
                     _log(tracker, run, one, Path(folder))
             tracking.attach(tracker, run.run_id, Path(folder), tracking.SCORES)
         tracking.tag(tracker, run.run_id, {TESTED: str(len(tested))})
+        if not console.is_terminal:
+            console.print(f"{run.name}: tested", soft_wrap=True)
 
 
 def _log(tracker: Tracker, run: TrackedRun, tested: Tested, folder: Path) -> None:
@@ -48,6 +55,7 @@ def _log(tracker: Tracker, run: TrackedRun, tested: Tested, folder: Path) -> Non
 
 
 def chosen(runs: Sequence[TrackedRun], metrics: Sequence[str]) -> list[TrackedRun]:
-    """The completed references, controls among them, and the best trial; with several metrics the whole front."""
+    """What a search without stage 2 tests: the completed references, controls among them, and the best trial; with
+    several metrics the whole front."""
     best = front(runs, metrics) if len(metrics) > 1 else [winner(runs, metrics)]
     return [run for run in runs if run in best or (run.state == tracking.COMPLETED and "vgsr.reference" in run.tags)]

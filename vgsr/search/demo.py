@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from rich.console import Console
+
 from vgsr import corpora
 from vgsr.data import manifest as manifests
 from vgsr.home import home
 from vgsr.search import demo_noise
 
 NAME = "demo"
+# Of a search where its command line says nothing else: stage 2 in minutes on two cores.
+SETTINGS = {"top": 1, "seeds": 3}
 
 
 def folder() -> str:
@@ -43,11 +47,12 @@ def experiment(noisy: bool) -> dict[str, Any]:
     }
 
 
-def prepare(noisy: bool) -> None:
+def prepare(noisy: bool, console: Console) -> None:
     """Render the demo's corpus and, for validation in noise, its noise, unless they lie there already."""
     try:
         manifests.read(folder())
     except manifests.ManifestError:
         corpora.prepare("synthetic", None, folder(), seed=0)
+        console.print(f"rendered the demo's corpus in {folder()}", soft_wrap=True)
     if noisy:
         demo_noise.render(noise_folder(), seed=0)

@@ -1,4 +1,8 @@
-"""What a search is: a space, its reference trials, an experiment, and the settings from the command line."""
+"""What a search is: a space, its reference trials, an experiment, the settings from the command line, its stages.
+
+Stage 1 searches with one seed and prunes; stage 2 (`confirm`) runs its best configurations and their controls again,
+whole and with other seeds. Without stage 2 (`top=0`, or no space) the references run in stage 1.
+"""
 
 import hashlib
 import json
@@ -17,10 +21,13 @@ from vgsr.search import demo
 from vgsr.training import validation
 from vgsr.training.learner import resolve
 
+TRIAL = "trial"  # key of a trial's configuration that holds its name, by which its run and its folder are found again
 REFERENCE = "reference"  # key of a trial's configuration that holds the name of a reference trial
 ROW = "row"  # key of a Tune result that holds the loop's row, apart from all that Tune adds to a result
 METRIC = "best_val_eer"  # what trials are pruned by
 NOISY_METRIC = f"best_{validation.NOISY}"  # at the best epoch in quiet
+SIZE = "vgsr.size."  # tag of a search, and a stage's name after it: how many trials that stage is
+SEARCHED, CONFIRMED = "search", "confirm"  # the stages, as the tag `vgsr.stage` of a run names them
 REHEARSED = 100  # configurations of a space that are looked at before a search starts
 
 
@@ -40,6 +47,8 @@ class Base:
         """The experiment's options of a method; none for a method that it does not use."""
         return next((dict(one.options) for one in self.experiment.taught if one.method == method.name), {})
 
+
+_DECIDES_NOTHING = {"concurrent", "storage", "experiment", "stall", "prices"}  # settings that make no other search
 
 Overrides = Mapping[str, Any]
 Space = Callable[[optuna.Trial, Base], Overrides]
@@ -64,11 +73,33 @@ class Settings(Part):
 
     experiment: str | None = None  # YAML file; none = the demo
     trials: Count = 6  # searched configurations, references not counted
-    seeds: Count = 1  # how often each reference runs: with the experiment's seed, the next one, …
-    concurrent: int = Field(0, ge=0)  # trials at once; 0 = as many as the cluster holds now
+    top: int = Field(3, ge=0)  # configurations that stage 2 confirms; 0 = no stage 2, references run in stage 1
+    seeds: Count = 3  # of each arm of stage 2, fresh ones; without stage 2 of each reference, from the experiment's on
+    concurrent: int = Field(0, ge=0)  # trials at once; 0 = as many as the cluster can hold
     grace: Count = 5  # epochs before a trial may be pruned
     reduction: int = Field(2, ge=2)  # one of so many trials goes on at each rung
     storage: str | None = None  # where checkpoints go; a cluster needs one that all nodes reach
+    stall: float = Field(900.0, gt=0)  # seconds without a sign of life after which a trial is ended
+    prices: str | None = None  # a price list; none = cluster/prices.yaml
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of Tune: fixed configurations, each of which runs whole, then so many that the space chooses."""
+
+    name: str
+    fixed: tuple[Mapping[str, Any], ...]
+    searched: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many trials it is."""
+        return len(self.fixed) + self.searched
+
+    @property
+    def folder(self) -> str:
+        """Where Tune keeps its state, under the search's place."""
+        return "tune" if self.name == SEARCHED else f"tune-{self.name}"
 
 
 @dataclass(frozen=True)
@@ -87,8 +118,15 @@ class Search:
         return self.base.experiment
 
     @property
+    def confirms(self) -> bool:
+        """Whether there is a stage 2."""
+        return self.plan.space is not None and self.settings.top > 0
+
+    @property
     def references(self) -> list[dict[str, Any]]:
-        """The configurations of the reference trials, seed by seed."""
+        """The references in stage 1, seed by seed; none where stage 2 derives its controls from them."""
+        if self.confirms:
+            return []
         seeds = range(self.experiment.seed, self.experiment.seed + self.settings.seeds)
         return [
             {REFERENCE: name, **overrides, **({"seed": seed} if len(seeds) > 1 else {})}
@@ -97,9 +135,14 @@ class Search:
         ]
 
     @property
+    def first(self) -> Stage:
+        """Stage 1."""
+        return Stage(SEARCHED, tuple(self.references), self.settings.trials if self.plan.space else 0)
+
+    @property
     def size(self) -> int:
-        """How many trials it is: the references and the searched ones."""
-        return len(self.references) + (self.settings.trials if self.plan.space else 0)
+        """How many trials stage 1 is: the references in it and the searched ones."""
+        return self.first.size
 
     def experiment_of(self, chosen: Overrides) -> Experiment:
         """The experiment of one trial's configuration."""
@@ -107,7 +150,7 @@ class Search:
 
     def title(self, chosen: Overrides) -> str:
         """How a trial is called in tables and in MLflow. A control says so at its end."""
-        own = {key: value for key, value in chosen.items() if key not in config.overrides_in(chosen)}
+        own = {key: chosen[key] for key in chosen if key != TRIAL and key not in config.overrides_in(chosen)}
         if REFERENCE in chosen:
             said = chosen[REFERENCE] + (f", seed {chosen['seed']}" if "seed" in chosen else "")
         else:
@@ -124,10 +167,13 @@ def parse(plan: Plan, arguments: Sequence[str]) -> tuple[Experiment, Settings]:
         if key.partition(".")[0] not in Experiment.model_fields:
             names = [*Settings.model_fields, *Experiment.model_fields]
             raise ConfigError(f"unknown setting {key!r}{config.nearest(key.partition('.')[0], names)}")
-    if plan.space is None and "trials" in given:
-        raise ConfigError(
-            f"{plan.name} searches nothing, so trials= has no meaning; seeds= says how often each arm runs"
-        )
+    for key in ("trials", "top"):
+        if plan.space is None and key in given:
+            raise ConfigError(
+                f"{plan.name} searches nothing, so {key}= has no meaning; seeds= says how often each arm runs"
+            )
+    if "experiment" not in own:
+        own = {**demo.SETTINGS, **own}
     settings, noisy = config.validated(Settings, own, "search"), NOISY_METRIC in plan.metrics
     if settings.experiment is None:
         experiment = config.build(demo.experiment(noisy), changes, where="demo")
@@ -188,7 +234,7 @@ def _digest(plan: Plan, base: Base, settings: Settings, data_digest: str) -> str
         base.experiment.digest,
         data_digest,
         json.dumps(rounded),
-        settings.model_dump_json(exclude={"concurrent", "storage", "experiment"}),
+        settings.model_dump_json(exclude=_DECIDES_NOTHING),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 

@@ -1,4 +1,4 @@
-"""The table of a search: its trials, the test figures with their protocol, the best checkpoint."""
+"""The table of stage 1: its trials, the test figures with their protocol, the best checkpoint."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,11 +32,12 @@ def show(
         on_front = front(runs, metrics)
         shown.append(Column("front", lambda run: "●" if run in on_front else "", number=False))
     shown.append(Column("state", lambda run: run.state, number=False))
-    title = marked(search.search_id, search.experiment.teacher.control) + note
-    table = _table(title, {column.heading: column.number for column in shown})
+    named = f"{search.search_id}, stage 1" if search.confirms else search.search_id
+    title = marked(named, search.experiment.teacher.control) + note
+    table = emptied(title, {column.heading: column.number for column in shown})
     for run in runs:
         table.add_row(*(column.cell(run) for column in shown), style="bold" if run is best else "")
-    console.print(_whole_words(table))
+    console.print(whole_words(table))
     console.print(_protocol(search, manifest), soft_wrap=True)
     if best is None:
         controls = any(run.is_control for run in runs)
@@ -51,7 +52,7 @@ def show(
         if best and teacher_eer >= best.best_val_eer:
             console.print("warning: the teacher is no better than the student; it has little to teach", style="red")
     _show_tests(runs, best, settings.p_target, console)
-    if best:
+    if best and not search.confirms:
         why = "; of the front, the lowest clean EER" if len(metrics) > 1 else ""
         console.print(f"best checkpoint: {best.tags['vgsr.checkpoint']}{why}", soft_wrap=True)
 
@@ -72,7 +73,8 @@ def _protocol(search: Search, manifest: Manifest) -> str:
         parts.append("●: on the Pareto front of the completed trials, which no other trial beats in both figures.")
     parts += [
         "Margins are in the method's unit; q: a level of its running distribution.",
-        "The lowest of several trials is optimistic: what counts is the test list.",
+        "The lowest of several trials is optimistic: what counts is "
+        + ("stage 2." if search.confirms else "the test list."),
     ]
     return " ".join(parts)
 
@@ -86,7 +88,7 @@ def _show_tests(
     if not protocols:
         return
     headings = {"list": False, "trial": False, "EER %": True, **{f"minDCF({p:g})": True for p in p_targets}}
-    table = _table("test lists", headings)
+    table = emptied("test lists", headings)
     for tested in sorted(protocols):
         for run in runs:
             eer = run.figures.get(f"test_{tested}_eer")
@@ -94,12 +96,12 @@ def _show_tests(
                 costs = [f"{run.figures[f'test_{tested}_min_dcf_{p:g}']:.4f}" for p in p_targets]
                 table.add_row(tested, name(run), f"{100 * eer:.2f}", *costs, style="bold" if run is best else "")
         table.add_section()
-    console.print(_whole_words(table))
+    console.print(whole_words(table))
     for tested in sorted(protocols):
         console.print(f"{tested}: {protocols[tested]}", soft_wrap=True, highlight=False)
 
 
-def _table(title: str, numbers: Mapping[str, bool]) -> Table:
+def emptied(title: str, numbers: Mapping[str, bool]) -> Table:
     """An empty table; `numbers`: for each heading whether numbers stand under it."""
     table = Table(title=title, title_justify="left")
     for heading, number in numbers.items():
@@ -107,7 +109,7 @@ def _table(title: str, numbers: Mapping[str, bool]) -> Table:
     return table
 
 
-def _whole_words(table: Table) -> Table:
+def whole_words(table: Table) -> Table:
     """The table with columns that a narrow console wraps between words and never within one."""
     for column in table.columns:
         column.min_width = max(len(word) for text in (column.header, *column.cells) for word in str(text).split())
