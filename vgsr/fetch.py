@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from vgsr import storage, tracking
@@ -21,6 +21,7 @@ from vgsr.training import state
 NEEDED = ("checkpoint.json", "experiment.yaml", "speakers.txt", "student.safetensors")
 FILES = (*NEEDED, "heads.safetensors", "training.pt")
 KEPT_IN = ("model", "checkpoint")  # where a run may have a checkpoint among its artifacts
+MOST_TEXT = 1 << 26  # bytes of any file of a checkpoint but its tensors
 FORMS = (
     "a place is a checkpoint's folder, a run's folder, s3://BUCKET/PATH, runs:/RUN_ID, models:/NAME@ALIAS, "
     "models:/NAME/VERSION, or SEARCH/ARM of a tracked search"
@@ -117,6 +118,7 @@ def _among(tracker: Tracker, uri: str) -> Path | None:
     if here is not None:
         return here / folders[0]
     wanted = {str(folders[0] / file) for file in FILES} & set(sizes)
+    _refuse_huge(uri, {PurePosixPath(name).name: sizes[name] for name in wanted})
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as scratch:
@@ -136,6 +138,7 @@ def _from_s3(place: str) -> Path:
             raise FetchError(without_secrets(f"{place}: no checkpoint.json there, only {', '.join(names)}"))
         found = {name: storage.stat(storage.join(place, name)) for name in FILES}
         wanted = {name: entry for name, entry in found.items() if entry is not None}
+        _refuse_huge(without_secrets(place), {name: entry.size for name, entry in wanted.items()})
 
         def fill(folder: Path) -> None:
             for name in wanted:
@@ -145,6 +148,15 @@ def _from_s3(place: str) -> Path:
         return _cached(facts, without_secrets(place), fill)
     except StorageError as error:
         raise FetchError(str(error)) from None
+
+
+def _refuse_huge(place: str, sizes: Mapping[str, int]) -> None:
+    """FetchError, before anything is downloaded, where a text of the checkpoint is no text that one has."""
+    for name, size in sizes.items():
+        if not name.endswith((".safetensors", ".pt")) and size > MOST_TEXT:
+            raise FetchError(
+                f"{place}: refused: {name} has {size:,} bytes; no checkpoint's has more than {MOST_TEXT:,}"
+            )
 
 
 def _cached(facts: object, place: str, fill: Callable[[Path], None]) -> Path:

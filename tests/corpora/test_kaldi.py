@@ -47,14 +47,15 @@ def test_recordings_are_utterances_without_segments(tree, tmp_path):
     report = ready(tree, tmp_path / "out")
     rows = rows_of(report)
     assert len(rows) == 20 and report.problems == ()
+    assert report.manifest.location == str(tmp_path)
     assert rows["s3-r1"] == rows["s3-r1"] | {
         "speaker": "s3",
         "session": "s3-r1",
-        "uri": "wav/s3-r1.wav",
+        "uri": "data/wav/s3-r1.wav",
         "start": 0.0,
         "seconds": 3.0,
     }
-    assert rows["s9-r0"]["uri"] == str(tmp_path / "far away" / "s9-r0.wav")
+    assert rows["s9-r0"]["uri"] == "far away/s9-r0.wav"
     np.testing.assert_array_equal(
         recordings.read(report.manifest, rows["s9-r0"]["uri"]), audio.read(tmp_path / "far away" / "s9-r0.wav")
     )
@@ -77,8 +78,8 @@ def test_segments_are_parts_of_recordings(tree, tmp_path):
     rows = rows_of(report)
     assert len(rows) == 40 and report.problems == ()
     a, b = rows["s2-r1-a"], rows["s2-r1-b"]
-    assert (a["session"], a["uri"], a["start"], a["seconds"]) == ("s2-r1", "wav/s2-r1.wav", 0.25, 1.25)
-    assert (b["session"], b["uri"], b["start"], b["seconds"]) == ("s2-r1", "wav/s2-r1.wav", 1.5, 1.5)
+    assert (a["session"], a["uri"], a["start"], a["seconds"]) == ("s2-r1", "data/wav/s2-r1.wav", 0.25, 1.25)
+    assert (b["session"], b["uri"], b["start"], b["seconds"]) == ("s2-r1", "data/wav/s2-r1.wav", 1.5, 1.5)
     whole = audio.read(tree / "wav" / "s2-r1.wav")
     np.testing.assert_array_equal(
         recordings.read(report.manifest, a["uri"], a["start"], a["seconds"]), whole[4000:24000]
@@ -138,7 +139,7 @@ def test_lines_that_do_not_fit_are_listed_and_skipped(tree, tmp_path):
     count = len(names)
     expected = [
         *(
-            (f"segments:{n}" if n not in (3, 13, 14) else "wav/s0-r0.wav", why)
+            (f"segments:{n}" if n not in (3, 13, 14) else "data/wav/s0-r0.wav", why)
             for n, why in enumerate(spans.values(), 1)
             if why
         ),
@@ -170,13 +171,13 @@ def test_bad_files_are_listed_and_skipped(tree, tmp_path, record, damage):
     rows = rows_of(report)
     assert len(rows) == 22 and rows["slow.wav"]["sample_rate"] == 8000 and rows["wide.wav"]["sample_rate"] == 44100
     assert [uri for uri, _ in told(report)] == [
+        "data/wav/damaged.flac",
+        "data/wav/empty.wav",
+        "data/wav/gone.wav",
+        "data/wav/silent.wav",
+        "data/wav/zero.wav",
         "utt2spk",
         "wav.scp:28",
-        "wav/damaged.flac",
-        "wav/empty.wav",
-        "wav/gone.wav",
-        "wav/silent.wav",
-        "wav/zero.wav",
     ]
 
 

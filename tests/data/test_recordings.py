@@ -42,8 +42,9 @@ def test_a_missing_part_is_named(root):
 def test_absolute_places_do_not_lie_under_the_root(root):
     assert recordings.place("/root", "x/a.flac") == "/root/x/a.flac"
     assert recordings.place("s3://bucket/corpus", "x/a.flac") == "s3://bucket/corpus/x/a.flac"
-    assert recordings.place("/root", "s3://bucket/a.flac") == "s3://bucket/a.flac"
-    assert recordings.place("s3://bucket", f"{root}/a.flac") == f"{root}/a.flac"
+    for uri in ("s3://bucket/a.flac", f"{root}/a.flac", "../a.flac", "x/../../a.flac"):
+        with pytest.raises(AudioError, match="not a path under"):
+            recordings.place("/root", uri)
 
 
 def test_recordings_on_s3_are_those_of_the_disk(root, s3):

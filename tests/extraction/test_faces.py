@@ -144,7 +144,12 @@ def test_what_cannot_be_taught_from_is_refused(corpus: Manifest, tiny: Path, tmp
 
 def test_the_default_teacher_on_s3(sface: TeacherFiles, shared_data: Path, tmp_path: Path, s3) -> None:  # type: ignore[no-untyped-def]
     rows = [
-        {"face_id": file.parent.name, "speaker": file.parent.name, "session": "1", "uri": str(file)}
+        {
+            "face_id": file.parent.name,
+            "speaker": file.parent.name,
+            "session": "1",
+            "uri": str(file.relative_to(shared_data)),
+        }
         for file in sorted((shared_data / "ravdess").glob("Actor_*/face.png"))[:3]
     ]
     made = [

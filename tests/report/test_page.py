@@ -144,6 +144,24 @@ def test_validation_in_noise_has_a_column_where_there_was_one(text, plain):
     assert "in noise %" not in text()
 
 
+def test_phases_are_part_of_what_was_compared(text, plain):
+    phases = {
+        "phases.0.name": "large-margin",
+        "phases.0.epochs": "5",
+        "phases.0.crop_seconds": "6.0",
+        "phases.0.margin": "0.5",
+        "phases.1.name": "more",
+        "phases.1.epochs": "1",
+        "phases.1.crop_seconds": "None",
+        "phases.1.margin": "None",
+    }
+    said = text(replace(plain, search=replace(plain.search, params={**plain.search.params, **phases})))
+    assert (
+        "crops of 2.0 s; then 5 of the phase `large-margin`, crops of 6.0 s, margin 0.5; then 1 of the phase `more`.\n"
+    ) in said
+    assert "; then" not in text()
+
+
 def test_settings_that_an_older_run_lacks_are_unknown(text, plain):
     params = {key: value for key, value in plain.search.params.items() if not key.startswith("student.")}
     found = text(replace(plain, search=replace(plain.search, params=params)))
@@ -160,3 +178,9 @@ def test_a_search_all_of_whose_runs_failed_still_has_a_page(text, plain):
     with style.styled():
         assert learning.plot(search, {}).caption == "Validation EER by epoch, one seed each."
         assert det.plot(search, {}) == "no run has a score table"
+
+
+def test_what_the_search_decided_is_told_with_its_reason(text, plain):
+    tags = {**plain.search.tags, tracking.VERDICT: "Not promoted: top 1: worse.\nAgainst no teacher: worse."}
+    found = text(replace(plain, search=replace(plain.search, tags=tags)))
+    assert "## The search's verdict\n\n- Not promoted: top 1: worse.\n- Against no teacher: worse.\n" in found

@@ -9,12 +9,15 @@ Tables read, one entry a line:
     ROOT/trials        ENROL TEST target|nontarget     optional: the trial list `trials`; its speakers test
     ROOT/enroll.map    NAME UTTERANCE …                optional: whom `trials` enrols by the mean of several utterances
 
-A path may hold blanks. An absolute one stays absolute; another lies under ROOT, whereas Kaldi's own tools look for it
-where they are started. A command (`… |`) is never run: it is a problem, as is every line that does not fit the others.
+A path may hold blanks. One that is not absolute lies under ROOT, whereas Kaldi's own tools look for it where they are
+started. Where a recording lies outside ROOT, the manifest's root is the folder above all of them. A command (`… |`) is
+never run: it is a problem, as is every line that does not fit the others.
 What a segment has past the end of its recording is cut off up to 0.5 s, as Kaldi's extract-segments does; a segment
 with more of that is a problem. Without utt2sess an utterance's session is its recording. There are no faces.
 """
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,9 +51,13 @@ def kaldi(root: Path) -> Layout:
     problems: list[Problem] = []
     speakers = who_speaks(root, problems)
     sessions = read(root, "utt2sess", problems)
+    parts = spoken(root, problems, speakers)
+    above, uris = under_one_folder(root, {path for _, _, path, _, _ in parts})
     found = (
-        Utterance(name, speakers[name], sessions[name][1][0] if name in sessions else recording, uri, start, seconds)
-        for name, recording, uri, start, seconds in spoken(root, problems, speakers)
+        Utterance(
+            name, speakers[name], sessions[name][1][0] if name in sessions else recording, uris[path], start, seconds
+        )
+        for name, recording, path, start, seconds in parts
     )
     utterances = gather(found, Utterance, problems)
     if not utterances:
@@ -58,7 +65,7 @@ def kaldi(root: Path) -> Layout:
         raise CorpusError(f"{root}: no utterance that can be used ({len(problems)} problems{first})")
     tests = find_tests(root, utterances, problems)
     return Layout(
-        root,
+        above,
         utterances,
         [],
         problems,
@@ -66,6 +73,17 @@ def kaldi(root: Path) -> Layout:
         splits=dict.fromkeys(tests.speakers, "test"),
         enrolments=tests.enrolments,
     )
+
+
+def under_one_folder(root: Path, paths: Iterable[str]) -> tuple[Path, dict[str, str]]:
+    """The folder that holds the directory and all its recordings, and each path's uri under it.
+
+    A manifest's recordings lie under one root; where a path leads out of the directory, that is a folder above both.
+    """
+    start = os.path.abspath(root)
+    whole = {path: os.path.normpath(os.path.join(start, path)) for path in paths}
+    above = os.path.commonpath([start, *(os.path.dirname(path) for path in whole.values())])
+    return Path(above), {path: Path(os.path.relpath(place, above)).as_posix() for path, place in whole.items()}
 
 
 def read(root: Path, name: str, problems: list[Problem]) -> Table:
@@ -111,6 +129,8 @@ def spoken(root: Path, problems: list[Problem], speakers: dict[str, str]) -> lis
                 "a command; commands are never run: list a file" if command else "its name has | in it; rename the file"
             )
             problems.append(Problem(f"wav.scp:{number}", what))
+        elif "://" in path:
+            problems.append(Problem(f"wav.scp:{number}", "not on this machine; copy it here, and list the file"))
         else:
             places[recording] = number, path.strip()
     cut = (root / "segments").is_file()

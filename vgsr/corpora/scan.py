@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vgsr import storage
 from vgsr.corpora.rows import Columns, Face, Utterance
 from vgsr.data import recordings, speech
 from vgsr.data.audio import AudioError
@@ -62,7 +63,9 @@ def stream(function: Callable[[T], R], items: Iterable[T], count: int, title: st
     def work(share: Sequence[T]) -> list[R]:
         return [function(item) for item in share]
 
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Where nobody looks, a bar that vanishes would leave empty lines.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=count)
         try:
             while batch := list(islice(source, BATCH)):
@@ -179,8 +182,12 @@ def pictures(root: Path, faces: Columns[Face], speakers: pa.Array) -> tuple[Colu
     faces = faces.where(recorded)
 
     def look(uri: str) -> str | None:
-        if "://" in uri:
+        if uri.startswith("bank://"):
             return None
+        try:
+            storage.inside(root, uri)
+        except storage.StorageError as error:
+            return str(error)
         try:
             return None if os.stat(os.path.join(root, frames.parted(uri)[0])).st_size else "empty file"
         except OSError:

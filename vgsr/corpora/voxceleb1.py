@@ -62,17 +62,19 @@ def voxceleb1(
         problems.append(Problem(place, f"{META} does not name this speaker; not read"))
     sets = {speaker: people[speaker].set for speaker in folders}
     named = voxceleb_faces.names(people, list(folders))
+    above, people_at = voxceleb_faces.folders(root, faces)
+    spoken = voxceleb_voices.seen_from(above, root, folders)
     pictures = (
         face
-        for place in voxceleb_faces.folders(root, faces)
-        for face in voxceleb_faces.faces(root, place, named, faces_per_video, problems)
+        for place in people_at
+        for face in voxceleb_faces.faces(above, place, named, faces_per_video, problems, own_ids=above != root)
     )
     listed = voxceleb_trials.folder(root, trials)
     made = voxceleb_trials.read(listed, _lists_for(purpose), problems)
     problems += _left_out(listed, purpose)
     return Layout(
-        root,
-        gather(voxceleb_voices.utterances(root, folders, problems), Utterance, problems),
+        above,
+        gather(voxceleb_voices.utterances(above, spoken, problems), Utterance, problems),
         gather(pictures, Face, problems),
         problems,
         splits={name: "train" if part == "dev" and purpose == "train" else "test" for name, part in sets.items()},

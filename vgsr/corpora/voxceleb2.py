@@ -52,15 +52,17 @@ def voxceleb2(
         reason = f"{len(unknown):,} speakers are in neither dev nor test, by their folders"
         problems.append(Problem(META, f"{reason} or by this table ({'there' if table else 'not there'}); they train"))
     named = voxceleb_faces.names(people, list(folders))
+    above, people_at = voxceleb_faces.folders(root, faces)
+    spoken = voxceleb_voices.seen_from(above, root, folders)
     pictures = (
         face
-        for place in voxceleb_faces.folders(root, faces)
-        for face in voxceleb_faces.faces(root, place, named, faces_per_video, problems)
+        for place in people_at
+        for face in voxceleb_faces.faces(above, place, named, faces_per_video, problems, own_ids=above != root)
     )
     known = {speaker: part or "dev" for speaker, part in sets.items()}
     return Layout(
-        root,
-        gather(voxceleb_voices.utterances(root, folders, problems), Utterance, problems),
+        above,
+        gather(voxceleb_voices.utterances(above, spoken, problems), Utterance, problems),
         gather(pictures, Face, problems),
         problems,
         splits={speaker: "train" if part == "dev" else "test" for speaker, part in known.items()},

@@ -29,15 +29,19 @@ STILL = "vggface"  # the session of pictures that are no frames: no video is cal
 PER_VIDEO = 5
 
 
-def folders(root: Path, given: str | None) -> list[str]:
-    """The folders of people: the one that was given, or those below the root; absolute where they lie elsewhere."""
+def folders(root: Path, given: str | None) -> tuple[Path, list[str]]:
+    """The root of the manifest, and the folders of people under it: the one that was given, or those below the root.
+
+    A manifest's files lie under one root; where the given folder lies outside the corpus', that is the one above both.
+    """
     if given is None:
-        return [uri(part, name) for part in (".", "dev", "test") for name in NAMES if (root / part / name).is_dir()]
-    folder = Path(str(given)).absolute()
-    if not folder.is_dir():
+        places = [uri(part, name) for part in (".", "dev", "test") for name in NAMES]
+        return root, [place for place in places if (root / place).is_dir()]
+    folder, corpus = os.path.abspath(given), os.path.abspath(root)
+    if not os.path.isdir(folder):
         raise CorpusError(f"{folder}: no such folder; faces=FOLDER names the one that holds a folder a person")
-    inside = folder.is_relative_to(root.absolute())
-    return [folder.relative_to(root.absolute()).as_posix() if inside else str(folder)]
+    above = Path(os.path.commonpath([folder, corpus]))
+    return root if above == Path(corpus) else above, [Path(folder).relative_to(above).as_posix()]
 
 
 def names(people: Mapping[str, Person], speakers: Sequence[str]) -> dict[str, str]:
@@ -49,9 +53,13 @@ def names(people: Mapping[str, Person], speakers: Sequence[str]) -> dict[str, st
 
 
 def faces(
-    root: Path, folder: str, people: Mapping[str, str], per_video: int, problems: list[Problem]
+    root: Path, folder: str, people: Mapping[str, str], per_video: int, problems: list[Problem], own_ids: bool
 ) -> Iterator[Face]:
-    """The pictures in a folder of people (`names`), `per_video` (0: all) of each video."""
+    """The pictures in a folder of people (`names`), `per_video` (0: all) of each video.
+
+    A picture's id is its path under the root or, where `own_ids`, in the folder, wherever that lies.
+    """
+    start = len(folder) + 1 if own_ids and folder != "." else 0
     for person in entries(root, folder, problems):
         own = uri(folder, person.name)
         if not person.is_dir() or person.name not in people:
@@ -64,10 +72,10 @@ def faces(
             inside = entries(root, base, problems)
         stills = [entry for entry in inside if not entry.is_dir()]
         for name in _pictures(base, stills, problems):
-            yield Face(_id(folder, name), speaker, STILL, name)
+            yield Face(name[start:], speaker, STILL, name)
         for video in (entry for entry in inside if entry.is_dir()):
             for name in spread(_frames(root, uri(base, video.name), problems), per_video):
-                yield Face(_id(folder, name), speaker, video.name, name)
+                yield Face(name[start:], speaker, video.name, name)
 
 
 def spread(names: Sequence[str], count: int) -> Sequence[str]:
@@ -102,8 +110,3 @@ def _pictures(place: str, inside: Sequence[os.DirEntry[str]], problems: list[Pro
         else:
             problems.append(Problem(name, f"not a picture that is read ({', '.join(IMAGES)})"))
     return found
-
-
-def _id(folder: str, name: str) -> str:
-    """What tells a picture from the others, wherever its folder lies."""
-    return name if not folder.startswith("/") else name.removeprefix(f"{folder}/")

@@ -45,6 +45,12 @@ def speakers(root: Path, problems: list[Problem]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def seen_from(above: Path, root: Path, folders: Mapping[str, str]) -> dict[str, str]:
+    """The same folders, named as they lie below a folder above the root."""
+    step = Path(os.path.relpath(root, above)).as_posix()
+    return {speaker: uri(step, place) or "." for speaker, place in folders.items()}
+
+
 def utterances(root: Path, folders: Mapping[str, str], problems: list[Problem]) -> Iterator[Utterance]:
     """The utterances of speakers in their folders; a session is a video.
 

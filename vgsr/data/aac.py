@@ -25,6 +25,14 @@ PREROLL = 0.25  # s
 av.logging.set_level(av.logging.PANIC)  # what is wrong comes as an exception
 
 
+# FFmpeg looks at what is in a file, not at its name, and a playlist names other files, or other machines. Only what
+# holds its sound and pictures itself is opened, and no other file.
+CONTAINERS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,aac,flv,matroska,webm,mp3,ogg,wav,flac,avi,mpegts,mpeg",
+    "protocol_whitelist": "file",
+}
+
+
 class DecodingError(Exception):
     """A file that FFmpeg cannot read; the text is the reason."""
 
@@ -42,10 +50,16 @@ class Stream:
 def probe(path: Path) -> Stream:
     """What the header says of the sound in a file; DecodingError."""
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             return _stream(container)
     except (av.FFmpegError, OSError) as error:
         raise DecodingError(error.strerror or str(error)) from error
+
+
+def opened(path: str | Path, metadata_errors: str = "strict") -> av.container.InputContainer:
+    """A film or a recording of this machine, whose content refers to nothing else. av.FFmpegError, OSError."""
+    # With its scheme: FFmpeg would read one out of a name like `concat:a`.
+    return av.open(f"file:{Path(path).absolute()}", options=dict(CONTAINERS), metadata_errors=metadata_errors)
 
 
 def read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int]:
@@ -60,6 +74,8 @@ def read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[
             parts += _block(path, begin, max(first, begin), min(last, begin + length))
     except (av.FFmpegError, OSError) as error:
         raise DecodingError(error.strerror or str(error)) from error
+    if any(part.shape[1] != stream.channels for part in parts):
+        raise DecodingError("its number of channels changes")
     return np.concatenate(parts), stream.rate
 
 
@@ -67,6 +83,8 @@ def _stream(container: av.container.InputContainer) -> Stream:
     if not container.streams.audio:
         raise DecodingError("there is no sound in it")
     found = container.streams.audio[0]
+    if not found.rate or not found.channels:
+        raise DecodingError("its sound has no rate or no channels")
     indexed = found.frames > 0 and bool(found.duration)
     length = found.duration if indexed else sum(packet.duration or 0 for packet in container.demux(found))
     return Stream(found.rate, found.channels, round((length or 0) / _ticks(found)), indexed)
@@ -79,7 +97,7 @@ def _ticks(stream: av.AudioStream) -> Fraction:
 
 def _block(path: Path, begin: int, first: int, last: int) -> Iterator[np.ndarray]:
     """Samples `first` to `last` of the block that begins at `begin`."""
-    with av.open(str(path)) as container:
+    with opened(path) as container:
         stream = container.streams.audio[0]
         zero = stream.start_time or 0  # of the time stamps
         ticks = _ticks(stream)

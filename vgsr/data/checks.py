@@ -1,9 +1,12 @@
 """What makes a manifest worthless, looked for before one is written: its tables in, a ManifestError or nothing out."""
 
+import re
 from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from vgsr.storage.place import OUTSIDE_PATTERN
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 5  # names in a message
@@ -11,6 +14,41 @@ SHOWN = 5  # names in a message
 
 class ManifestError(Exception):
     """A manifest that cannot be trusted or read; the text says what to mend."""
+
+
+# Of a corpus or a trial list: it becomes the name of files, of figures and of lines of a table.
+NAME = re.compile(r"[^\W_][^\x00-\x1f\x7f-\x9f/\\]{0,99}")
+
+
+def named(what: str, name: object) -> str:
+    """The name of a corpus or a trial list; ManifestError where no file could be called so."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ManifestError(
+            f"{what} {str(name)[:100]!r}: a name begins with a letter or a digit, has 100 of them at most, no strokes "
+            "and no control characters"
+        )
+    return name
+
+
+def read_as_named(place: str, root: str, table: pa.Table) -> pa.Table:
+    """The table itself; ManifestError where a file in it does not lie under the root (see `storage.inside`), or a
+    speaker has control characters in the name."""
+    if "uri" in table.column_names:
+        outside = pc.match_substring_regex(table["uri"], OUTSIDE_PATTERN)
+        # `bank://` is no file and never opened: such a corpus comes with a bank.
+        found = table["uri"].filter(pc.and_(outside, pc.invert(pc.starts_with(table["uri"], "bank://"))))
+        if len(found):
+            first = found[0].as_py()[:200]
+            raise ManifestError(
+                f"{place}: refused: {len(found):,} of its {len(table):,} files, such as {first!r}, are not "
+                f"under its root {root}: absolute paths, schemes, '..' and control characters are not followed. "
+                "If the manifest is your own, prepare it again"
+            )
+    if "speaker" in table.column_names:
+        found = table["speaker"].filter(pc.match_substring_regex(table["speaker"], r"[\x00-\x1f\x7f]"))
+        if len(found):
+            raise ManifestError(f"{place}: refused: control characters in a speaker's name, {found[0].as_py()[:200]!r}")
+    return table
 
 
 def check(utterances: pa.Table, faces: pa.Table, lists: Mapping[str, pa.Table]) -> None:

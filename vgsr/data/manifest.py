@@ -23,18 +23,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vgsr import storage
-from vgsr.data import manifest_folder, tables
-from vgsr.data.checks import ManifestError, check
+from vgsr.data import manifest_folder, manifest_header, tables
+from vgsr.data.checks import ManifestError, check, named, read_as_named
+from vgsr.data.manifest_header import HEADER
 from vgsr.data.tables import ENROLMENTS, FACES, PROBLEMS, TRIALS, UTTERANCES, Rows, content_digest
-from vgsr.storage import Place
+from vgsr.storage import Place, parquet
 
 Trial = tuple[int, str, str]
 
 FORMAT = 2  # of the tables
-HEADER = "manifest.json"
 LISTS = {"trials": TRIALS, "enrolments": ENROLMENTS}
 
 
@@ -74,18 +73,18 @@ class Manifest:
         return self.root if self.root.startswith("/") else manifest_folder.below(self.place, self.root)
 
     def file(self, uri: str) -> str:
-        """Where a uri lies: relative ones under `location`."""
-        return uri if "://" in uri else manifest_folder.below(self.location, uri)
+        """Where a uri lies, under `location`. StorageError for one that leads out of it."""
+        return storage.inside(self.location, uri)
 
     @cached_property
     def utterances(self) -> pa.Table:
         """Every utterance with every column; `split` and `rows_of` read less."""
-        return tables.scan(self._file("utterances"), self._columns)
+        return self._scan("utterances", self._columns)
 
     @cached_property
     def faces(self) -> pa.Table:
         """Every face."""
-        return tables.scan(self._file("faces"), FACES.names)
+        return self._scan("faces", FACES.names)
 
     @cached_property
     def trials(self) -> dict[str, pa.Table]:
@@ -100,13 +99,13 @@ class Manifest:
     def split(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The utterances of one split (`train`, `validation`, `test`), or only some columns of them."""
         names = self._columns if columns is None else columns
-        return tables.scan(self._file("utterances"), names, ("split", lambda splits: pc.equal(splits, name)))
+        return self._scan("utterances", names, ("split", lambda splits: pc.equal(splits, name)))
 
     def rows_of(self, ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """Columns of the utterances `ids`, in their order; ManifestError where some are not in the manifest."""
         asked = pa.array(ids, pa.string())
         where = ("utterance_id", lambda known: pc.is_in(known, value_set=asked))
-        found = tables.scan(self._file("utterances"), list(dict.fromkeys(["utterance_id", *columns])), where)
+        found = self._scan("utterances", list(dict.fromkeys(["utterance_id", *columns])), where)
         rows = pc.index_in(asked, value_set=found["utterance_id"].combine_chunks())
         if rows.null_count:
             raise ManifestError(f"{self.place}: {rows.null_count} of {len(ids)} utterances are not in the manifest")
@@ -128,7 +127,17 @@ class Manifest:
 
     @property
     def _columns(self) -> list[str]:
-        return pq.read_schema(self._file("utterances")).names
+        with parquet.opened(self._file("utterances")) as source:
+            return source.schema_arrow.names
+
+    def _scan(self, name: str, columns: Sequence[str], where: tables.Where | None = None) -> pa.Table:
+        """Rows of the utterances or the faces; ManifestError for what no reader may open, or that is damaged."""
+        try:
+            return read_as_named(self.place, self.location, tables.scan(self._file(name), columns, where))
+        except (KeyError, pa.ArrowException) as error:
+            raise ManifestError(
+                f"{self.place}: damaged manifest ({name}.parquet: {error}); prepare it again"
+            ) from error
 
     def _lists(self, kind: str) -> dict[str, pa.Table]:
         files = sorted(name for name in self.files if name.startswith(f"{kind}/"))
@@ -175,6 +184,10 @@ def write(
         "problems": tables.table((asdict(problem) for problem in problems), PROBLEMS, "uri"),
     }
     check(made["utterances"], made["faces"], lists)
+    for name in ("utterances", "faces"):
+        read_as_named(str(place), str(root), made[name])
+    for name in (corpus, *trials, *(enrolments or {})):
+        named(f"{place}: a corpus or trial list called", name)
     made |= lists
     header = {
         "format": FORMAT,
@@ -199,26 +212,26 @@ def read(place: Place) -> Manifest:
     if storage.stat(storage.join(place, HEADER)) is None:
         raise ManifestError(f"{place}: not a manifest (no {HEADER} in it); `vgsr prepare` writes one")
     try:
-        header = json.loads(storage.read_bytes(storage.join(place, HEADER)))
+        header = storage.read_json(storage.join(place, HEADER), manifest_header.MOST)
         if header["format"] != FORMAT:
             raise ManifestError(
-                f"{place}: a manifest of format {header['format']}, written by another version of VGSR, which reads "
-                f"format {FORMAT}; prepare it again with `vgsr prepare`, then `vgsr teach`"
+                f"{place}: a manifest of format {str(header['format'])[:40]}, written by another version of VGSR, "
+                f"which reads format {FORMAT}; prepare it again with `vgsr prepare`, then `vgsr teach`"
             )
         made = Manifest(
             place=place,
-            root=header["root"],
-            corpus=header["corpus"],
-            synthetic=header["synthetic"],
-            digest=header["digest"],
-            files=header.get("files") or _unlisted(place),
+            root=manifest_header.checked_root(header["root"]),
+            corpus=named(f"{place}: its corpus is called", header["corpus"]),
+            synthetic=bool(header["synthetic"]),
+            digest=manifest_header.checked_digest(header["digest"]),
+            files=manifest_header.checked_files(place, header.get("files") or _unlisted(place)),
             shards=_shards(place),
         )
         for name in made.files:
             _check_columns(made, name)
         return made
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{place}: damaged manifest ({error}); prepare it again") from error
+        raise ManifestError(f"{place}: damaged manifest ({str(error)[:300]}); prepare it again") from error
 
 
 def problems(manifest: Manifest) -> pa.Table:
@@ -231,7 +244,8 @@ def _check_columns(made: Manifest, name: str) -> None:
     schema = known.get(name.removesuffix(".parquet")) or LISTS[name.partition("/")[0]]
     if storage.stat(storage.join(made.place, name)) is None:
         raise ManifestError(f"{made.place}: damaged manifest (there is no {name} in it); prepare it again")
-    there = pq.read_schema(made._file(name.removesuffix(".parquet"))).names
+    with parquet.opened(made._file(name.removesuffix(".parquet"))) as source:
+        there = source.schema_arrow.names
     if missing := [column for column in schema.names if column not in there]:
         raise ValueError(f"{name} has no column {', '.join(missing)}")
 
@@ -239,7 +253,7 @@ def _check_columns(made: Manifest, name: str) -> None:
 def _unlisted(place: str) -> dict[str, str | None]:
     """The tables of a folder whose header does not name them."""
     found = [f"{kind}/{name}" for kind in LISTS for name in storage.listing(storage.join(place, kind))]
-    return dict.fromkeys(["utterances.parquet", "faces.parquet", "problems.parquet", *found])
+    return dict.fromkeys([*manifest_header.TABLES, *found])
 
 
 def _shards(place: str) -> str | None:

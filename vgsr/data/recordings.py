@@ -1,7 +1,7 @@
 """The recordings of a corpus, wherever they lie: a uri of a manifest in, mono float32 samples at 16 kHz out.
 
-A uri is a path under the corpus' root, or an absolute one, or `s3://…`; several with `|` between them are one recording
-joined from them, one behind the other. Its samples are (our definition) those of its parts, each read whole, mono at
+A uri is a path under the corpus' root, and leads nowhere else; several with `|` between them are one recording joined
+from them, one behind the other. Its samples are (our definition) those of its parts, each read whole, mono at
 16 kHz. A manifest with shards has all of them in those instead.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vgsr.data import audio, shards
-from vgsr.data.audio import RATE, AudioInfo
+from vgsr.data.audio import RATE, AudioError, AudioInfo
 from vgsr.data.manifest import Manifest
-from vgsr.storage import join
+from vgsr.storage import StorageError, inside
 
 JOINT = "|"
 
@@ -51,10 +51,10 @@ def recorded(root: str, uri: str, start: float = 0.0, seconds: float | None = No
     first = round(start * RATE)
     last = None if seconds is None else first + round(seconds * RATE)
     waves = [np.empty(0, np.float32)]
-    for part in parts(uri):
+    for there in [place(root, part) for part in parts(uri)]:
         if last is not None and sum(map(len, waves)) >= last:
             break
-        waves.append(audio.read(place(root, part)))
+        waves.append(audio.read(there))
     return np.concatenate(waves)[first:last, None], RATE
 
 
@@ -62,10 +62,13 @@ def probe_loose(root: str, uri: str) -> AudioInfo:
     """`probe` of a recording under `root` that is a file of its own, or several."""
     if JOINT not in uri:
         return audio.probe(place(root, uri))
-    found = [audio.probe(place(root, part)) for part in parts(uri)]
+    found = [audio.probe(there) for there in [place(root, part) for part in parts(uri)]]
     return AudioInfo(sum(-(-info.frames * RATE // info.sample_rate) for info in found) / RATE, RATE, 1)
 
 
 def place(root: str, uri: str) -> str:
-    """Where one file lies; absolute paths and uris with a scheme do not lie under the root."""
-    return uri if "://" in uri or uri.startswith("/") else join(root, uri)
+    """Where one file lies. AudioError for a uri that leads out of the root: it is not followed."""
+    try:
+        return inside(root, uri)
+    except StorageError as error:
+        raise AudioError(root, str(error)) from error

@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vgsr.data.shard_files import FOUND
-from vgsr.storage import Entry
+from vgsr.storage import Entry, parquet
+from vgsr.storage.small import from_json
 
 INDEX = pa.schema([("key", pa.uint64()), *((f.name, f.type) for f in FOUND), ("shard", pa.int32())])
 NUMBERS = [name for name in INDEX.names if name != "uri"]
 FORMAT = 1
+MOST_CHANNELS = 1024  # as libsndfile has it
 NAME = "index.parquet"
 
 
@@ -83,7 +85,7 @@ def write(file: Path, stretches: pa.Table, sizes: Sequence[int], facts: dict[str
 def read(file: Path) -> Index:
     """The index in a file; ShardError where it is none of ours."""
     try:
-        with pq.ParquetFile(file, pre_buffer=False) as source:
+        with parquet.opened(file) as source:
             facts = {key.decode(): text.decode() for key, text in (source.schema_arrow.metadata or {}).items()}
             if facts["format"] != str(FORMAT):
                 raise ShardError(
@@ -92,11 +94,29 @@ def read(file: Path) -> Index:
                 )
             columns = {name: _narrow(source.read([name], use_threads=False)[name]) for name in NUMBERS}
         pa.default_memory_pool().release_unused()
-        return Index(columns, json.loads(facts.pop("sizes")), facts)
-    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
+        sizes = from_json(facts.pop("sizes"))
+        _check_places(columns, sizes)
+        return Index(columns, sizes, facts)
+    except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
         raise ShardError(f"{file}: damaged index of shards ({error}); make them again with `vgsr shard`") from error
 
 
+def _check_places(columns: Mapping[str, np.ndarray], sizes: list[int]) -> None:
+    """ValueError where a stretch lies in no shard, or past the end of one: so many bytes would be asked for."""
+    if not isinstance(sizes, list) or not all(type(size) is int and 0 <= size < 2**62 for size in sizes):
+        raise ValueError("the sizes of its shards are no list of numbers")
+    shard = columns["shard"].astype(np.int64)
+    if len(shard) and shard.max() >= len(sizes):
+        raise ValueError(f"a stretch in shard {shard.max()} of {len(sizes)}")
+    room = np.array(sizes, np.int64)[shard] - columns["length"].astype(np.int64)
+    if len(shard) and (room < columns["offset"].astype(np.int64)).any():
+        raise ValueError("a stretch past the end of its shard")
+    if len(shard) and not 1 <= columns["channels"].min() <= columns["channels"].max() <= MOST_CHANNELS:
+        raise ValueError("a recording without channels, or with too many")
+
+
 def _narrow(column: pa.ChunkedArray) -> np.ndarray:
+    if column.null_count or (len(column) and pc.min(column).as_py() < 0):
+        raise ValueError("a number in it is missing or negative")
     top = pc.max(column).as_py() if len(column) else 0
     return column.to_numpy().astype(np.min_scalar_type(top))

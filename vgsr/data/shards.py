@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vgsr import storage
 from vgsr.data import audio, shard_index
 from vgsr.data.audio import AudioError, AudioInfo
 from vgsr.data.shard_index import Index, ShardError, shard_name
+from vgsr.storage import parquet
 
 PROBLEMS = "problems.parquet"
 OPEN_FILES = 256
@@ -64,7 +64,7 @@ def _find(place: str, uri: str) -> tuple[Index, range]:
     index = _index(place)
     rows = index.rows(uri)
     if not rows:
-        problems = pq.read_table(storage.local(storage.join(place, PROBLEMS)))
+        problems = parquet.table(storage.local(storage.join(place, PROBLEMS)), ["uri", "reason"])
         said = problems.filter(pc.equal(problems["uri"], uri))["reason"].to_pylist()
         raise AudioError(uri, said[0] if said else f"not in the shards in {place}")
     return index, rows

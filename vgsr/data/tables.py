@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vgsr import storage
-from vgsr.storage import Entry
+from vgsr.storage import Entry, parquet
 
 UTTERANCES = pa.schema(
     [
@@ -91,12 +91,12 @@ def scan(file: Path, names: Sequence[str], where: Where | None = None) -> pa.Tab
     """Columns of a Parquet file, of all its rows or of those whose value is wanted, in the order of the file."""
     column, wanted = where or (None, None)
     needed = list(dict.fromkeys([*names, *([column] if column else [])]))
-    with pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False) as source:
+    with parquet.opened(file) as source:
         schema = pa.schema([source.schema_arrow.field(name) for name in names])
-        batches = [
-            (batch.filter(wanted(batch[column])) if wanted else batch).select(names)
-            for batch in source.iter_batches(ROWS, columns=needed, use_threads=False)
-        ]
+    batches = [
+        (batch.filter(wanted(batch[column])) if wanted else batch).select(names)
+        for batch in parquet.batches(file, needed, BUFFER)
+    ]
     pa.default_memory_pool().release_unused()  # what was decoded on the way, and what earlier readers have dropped
     return pa.Table.from_batches(batches, schema).replace_schema_metadata(None)
 

@@ -19,7 +19,8 @@ from vgsr.data.manifest import Manifest
 from vgsr.evaluation import conditions, embedding, protocol, rows
 from vgsr.evaluation.conditions import ALL, CLEAN, DRAWS, Condition
 from vgsr.evaluation.disturbances import REVERBERATION, Disturbances
-from vgsr.storage import whole
+from vgsr.storage import parquet, whole
+from vgsr.storage.small import from_json
 
 FORMAT = 1
 _KEY = b"vgsr.conditions"
@@ -145,8 +146,8 @@ def _write(file: Path, draws: pa.Table, header: dict[str, Any]) -> None:
 def _read(file: Path) -> tuple[dict[str, Any], pa.Table]:
     """Header and table; ConditionsError where they are not what was written."""
     try:
-        table = pq.read_table(file)
-        header = json.loads((table.schema.metadata or {})[_KEY])
+        table = parquet.table(file)
+        header = from_json((table.schema.metadata or {})[_KEY])
         if header["format"] != FORMAT:
             raise ConditionsError(f"{file}: conditions of format {header['format']}; this VGSR reads format {FORMAT}")
         draws = table.replace_schema_metadata(None).cast(DRAWS)
@@ -154,9 +155,20 @@ def _read(file: Path) -> tuple[dict[str, Any], pa.Table]:
             raise ConditionsError(
                 f"{file}: its content is not what was drawn (another digest): it was changed or damaged"
             )
-    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
-        raise ConditionsError(f"{file}: not a file of conditions ({error}); without it they are drawn anew") from error
+        _check_header(header)
+    except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
+        said = str(error)[:300]
+        raise ConditionsError(f"{file}: not a file of conditions ({said}); without it they are drawn anew") from error
     return header, draws
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    """ValueError, KeyError or TypeError where the header is of other kinds of values than was written."""
+    if not isinstance(header["trials"], dict) or not isinstance(header["corpus"], str):
+        raise ValueError("its corpus or its trial lists are no names")
+    for found in dict(header["recordings"]).values():
+        if not all(isinstance(one["uri"], str) and isinstance(one["sha256"], str) for one in found):
+            raise ValueError("its recordings are no names")
 
 
 def _digest(header: dict[str, Any], draws: pa.Table) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vgsr.data.audio import AudioError
-from vgsr.data.augment import SUFFIXES, NoiseSource, RirBank
+from vgsr.data.audio import AudioError, probe
+from vgsr.data.augment import SUFFIXES, NoiseFile, NoiseSource, RirBank, listing, rir_files
 from vgsr.data.manifest import Problem
 from vgsr.evaluation import noisy
 from vgsr.teachers.weights import sha256_of
@@ -97,8 +97,7 @@ def find(
         bank = RirBank.of(rirs)
         impulses = bank.rirs
         left_out += _refused(REVERBERATION, bank.problems, len(bank.paths))
-        heads = {file.path: file for file in NoiseSource.of(rirs).files}
-        listed[REVERBERATION] = NoiseSource(tuple(heads[path] for path in bank.paths), ())
+        listed[REVERBERATION] = NoiseSource(tuple(NoiseFile(path, probe(path).seconds) for path in bank.paths), ())
     digests = _digests([file.path for source in listed.values() for file in source.files], advance)
     of = {}
     for kind, source in listed.items():
@@ -117,12 +116,14 @@ def refuse_training_noise(disturbances: Disturbances, noise: str | None, rirs: s
     cannot be compared: a line for each comes back.
     """
     unknown = []
-    for key, folder, kinds in (("augment.noise", noise, tuple(NOISES)), ("augment.rirs", rirs, (REVERBERATION,))):
+    for key, folder, kinds, files in (
+        ("augment.noise", noise, tuple(NOISES), listing),
+        ("augment.rirs", rirs, (REVERBERATION,), rir_files),
+    ):
         if folder is None:
             continue
-        try:
-            trained = [file.path for file in NoiseSource.of(folder).files]
-        except AudioError:
+        trained = [str(path) for path in files(folder)]
+        if not trained:
             unknown.append(
                 f"{model}: its {key}, {folder}, cannot be read here: whether it shares recordings is not known"
             )

@@ -4,19 +4,20 @@
 .ark: Kaldi's archive of vectors, as text (`ID  [ 0.1 0.2 ]`) or binary (what Kaldi and WeSpeaker write).
 """
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vgsr.evaluation import rows
+from vgsr.storage import parquet
 
 Embeddings = tuple[list[str], npt.NDArray[np.float32]]
 
@@ -24,6 +25,10 @@ Embeddings = tuple[list[str], npt.NDArray[np.float32]]
 VECTORS: dict[bytes, np.dtype[Any]] = {b"FV ": np.dtype("<f4"), b"DV ": np.dtype("<f8")}
 # An id and the space after it, then a binary vector's mark or a text vector.
 ENTRY = re.compile(rb"\s*(\S+)[ \t]+(?:(\0B)|\[([^\]]*)\][ \t\r]*(?:\n|$))")
+
+
+# Embeddings hardly shrink: so many bytes an .npz file may unpack to, and so many more for each of its own.
+UNPACKED, UNPACKED_A_BYTE = 1 << 26, 20
 
 
 class EmbeddingFileError(Exception):
@@ -44,8 +49,9 @@ def read_embeddings(path: str | Path) -> Embeddings:
         raise EmbeddingFileError(f"{path}: there is no such file")
     try:
         ids, embeddings = readers[path.suffix](path)
-    except (OSError, ValueError, BadZipFile, pa.ArrowException) as error:
-        raise EmbeddingFileError(f"{path}: cannot be read as embeddings ({error})") from error
+    except (OSError, ValueError, BadZipFile, MemoryError, pa.ArrowException) as error:
+        said = str(error)[:300]
+        raise EmbeddingFileError(f"{path}: cannot be read as embeddings ({said})") from error
     if embeddings.ndim != 2 or len(embeddings) != len(ids):
         raise EmbeddingFileError(f"{path}: embeddings {embeddings.shape} for {len(ids):,} ids: expected one row an id")
     if doubled := rows.twice(rows.names(ids)):
@@ -54,6 +60,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
 
 
 def _npz(path: Path) -> Embeddings:
+    _check_sizes(path)
     with np.load(path, allow_pickle=False) as arrays:
         lacking = [name for name in ("ids", "embeddings") if name not in arrays]
         if lacking:
@@ -64,8 +71,26 @@ def _npz(path: Path) -> Embeddings:
         return np.char.decode(ids).tolist() if ids.dtype.kind == "S" else ids.tolist(), arrays["embeddings"]
 
 
+def _check_sizes(path: Path) -> None:
+    """ValueError where arrays are larger than the file can be believed to hold, or than their own part of it."""
+    size = path.stat().st_size
+    with ZipFile(path) as archive:
+        items = archive.infolist()
+        if sum(item.file_size for item in items) > UNPACKED + UNPACKED_A_BYTE * size:
+            raise ValueError(f"{size:,} bytes that unpack to more than is believed of embeddings")
+        for item in items:
+            with archive.open(item) as member:
+                version = np.lib.format.read_magic(member)
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, kind = header(member)
+            if math.prod(shape) * kind.itemsize > item.file_size:
+                raise ValueError(f"the array {item.filename[:80]!r} claims {list(shape)} of {kind}, and is not so long")
+
+
 def _parquet(path: Path) -> Embeddings:
-    table = pq.read_table(path)
+    table = parquet.table(path)
     lacking = [name for name in ("utterance_id", "embedding") if name not in table.column_names]
     if lacking:
         raise ValueError(f"it lacks the column {', '.join(lacking)}; it has {', '.join(table.column_names)}")

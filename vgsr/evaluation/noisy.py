@@ -8,6 +8,7 @@ of the robustness protocol (`vgsr.evaluation.conditions`) are drawn and mixed by
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from vgsr.config import ConfigError
 from vgsr.data.audio import RATE, AudioError, read
-from vgsr.data.augment import SILENT, NoiseSource, add_noise
+from vgsr.data.augment import SILENT, Noises, NoiseSource, add_noise
 from vgsr.evaluation.embedding import Disturb
 from vgsr.teachers.weights import sha256_of
 
@@ -23,7 +24,7 @@ PURPOSE = "noisy validation"  # part of every draw: no other draw of ours has it
 DRAWS = 100  # parts of recordings that are looked at for one that is not silent
 
 
-def source(folder: str | None, training: NoiseSource | None) -> NoiseSource | None:
+def source(folder: str | None, training: NoiseSource | Noises | None) -> NoiseSource | None:
     """The recordings of `folder` (`evaluate.noise`); None where it is not set.
 
     ConfigError when one of them is among those of `training`, AudioError when there is none.
@@ -42,13 +43,13 @@ def source(folder: str | None, training: NoiseSource | None) -> NoiseSource | No
 
 def overlap(evaluated: Iterable[str], trained: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The files `evaluated` whose bytes are those of one of `trained`, each with that one, as they are found."""
-    by_size = defaultdict(list)  # only files of one size need to be read
+    by_size, digest = defaultdict(list), cache(sha256_of)  # only files of one size need to be read, each once
     for path in trained:
         by_size[Path(path).stat().st_size].append(path)
     for path in evaluated:
         own = sha256_of(path) if (alike := by_size.get(Path(path).stat().st_size)) else ""
         for other in alike or ():
-            if sha256_of(other) == own:
+            if digest(other) == own:
                 yield path, other
                 break
 
@@ -75,10 +76,10 @@ def at_snr(wave: np.ndarray, disturbance: np.ndarray, snr_db: float) -> np.ndarr
 
 def part(path: str, seconds: float, offset: float, samples: int) -> np.ndarray:
     """`samples` [T] at 16 kHz of a recording of so many seconds, from `offset` s on; it goes round at its end."""
-    if offset + samples / RATE <= seconds + 1 / RATE:
+    if offset + samples / RATE <= seconds + 0.5 / RATE:
         wave = read(path, start=offset, seconds=samples / RATE)
     else:
-        wave = np.roll(read(path), -int(offset * RATE))
+        wave = np.roll(read(path), -round(offset * RATE))
     # Rounding at another rate may leave a sample open.
     return np.resize(wave, samples)
 

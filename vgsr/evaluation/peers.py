@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vgsr.data.manifest import Manifest
 from vgsr.evaluation import protocol, rows, score_files, system
@@ -19,6 +18,7 @@ from vgsr.evaluation.lists import VALIDATION, some_test_lists
 from vgsr.evaluation.score_files import ScoreFileError
 from vgsr.evaluation.scoring import ScoringError
 from vgsr.evaluation.system import Embed, Scoring, Tested
+from vgsr.storage import parquet
 
 
 def evaluate(
@@ -54,7 +54,8 @@ def holds_embeddings(file: Path) -> bool:
     """Whether a file is one of embeddings: .npz, .ark, or Parquet with a column of them."""
     if file.suffix == ".parquet":
         try:
-            return "embedding" in pq.read_schema(file).names
+            with parquet.opened(file) as source:
+                return "embedding" in source.schema_arrow.names
         except (OSError, pa.ArrowException) as error:
             raise ScoreFileError(f"{file}: cannot be read ({error})") from error
     return file.suffix in (".npz", ".ark")

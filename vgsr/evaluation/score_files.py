@@ -17,6 +17,7 @@ from vgsr.evaluation import rows, score_texts
 from vgsr.evaluation.metrics import Floats
 from vgsr.evaluation.rows import Rows
 from vgsr.evaluation.score_texts import ScoreFileError
+from vgsr.storage import parquet
 
 SCORES = pa.schema(
     [
@@ -120,7 +121,7 @@ def align(table: pa.Table, trials: pa.Table) -> Aligned:
 
 
 def _parquet(path: Path) -> pa.Table:
-    table = pq.read_table(path)
+    table = parquet.table(path)
     lacking = [name for name in ("enrol", "test", "score") if name not in table.column_names]
     if lacking:
         raise ScoreFileError(f"{path}: lacks {', '.join(lacking)}; it has the columns {', '.join(table.column_names)}")

@@ -25,6 +25,7 @@ FORMS = {
 # Taken for a text in VoxSRC's form if it were not known.
 TRIAL_LIST = "label enrol test"
 LABELS = {"0": 0, "1": 1, "nontarget": 0, "target": 1}
+LONGEST_LINE = 10_000  # bytes of the first line that are looked at
 READ = ("enrol", "test", "score", "label")
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -49,7 +50,7 @@ def parse(path: Path, form: str | None = None) -> dict[str, pa.ChunkedArray]:
         data = re.sub(rb" *\n *", b"\n", re.sub(rb" +", b" ", data))
     if not data:
         raise ScoreFileError(f"{path}: there is no score in it")
-    form = form or form_of(path, data.partition(b"\n")[0].decode(errors="replace"))
+    form = form or form_of(path, data[:LONGEST_LINE].partition(b"\n")[0].decode(errors="replace"))
     if form not in FORMS:
         raise ScoreFileError(f"{form!r} is no form of scores; the forms are {_listed(FORMS)}")
     columns = form.split(" ")
@@ -72,7 +73,7 @@ def form_of(path: Path, line: str) -> str:
     if len(fitting) == 1 and fitting[0] != TRIAL_LIST:
         return fitting[0]
     problem = f"could be {_listed(fitting)}; name its form" if fitting else f"has none of the forms {_listed(FORMS)}"
-    raise ScoreFileError(f"{path}, line 1: {line!r} {problem}")
+    raise ScoreFileError(f"{path}, line 1: {line[:200]!r} {problem}")
 
 
 def _fits(columns: list[str], tokens: list[str]) -> bool:
@@ -118,7 +119,7 @@ def _mistake(path: Path, data: bytes, columns: list[str], otherwise: str) -> Sco
         except UnicodeDecodeError:
             return ScoreFileError(f"{where}: not UTF-8")
         if not (NUMBER.fullmatch(cells["score"]) and math.isfinite(float(cells["score"]))):
-            return ScoreFileError(f"{where}: the score {cells['score']!r} is not a finite number")
+            return ScoreFileError(f"{where}: the score {cells['score'][:80]!r} is not a finite number")
         if "label" in cells and cells["label"] not in LABELS:
-            return ScoreFileError(f"{where}: the label {cells['label']!r} is none of {', '.join(LABELS)}")
+            return ScoreFileError(f"{where}: the label {cells['label'][:80]!r} is none of {', '.join(LABELS)}")
     return ScoreFileError(f"{path}: cannot be read as {' '.join(columns)!r} ({otherwise})")

@@ -36,7 +36,7 @@ def run(
     """Do the parts of `work` on `manifest` that are not yet in `folder`; returns all of them.
 
     actors: processes of one core each (with `gpu`: of one GPU, and their share of the cores) on the cluster that
-    `launch.connect` finds or starts; 0: this process, with a thread a core. ExtractionError when actors die again and
+    `cluster.connect` finds or starts; 0: this process, with a thread a core. ExtractionError when actors die again and
     again, and where their parts cannot be seen from here.
     """
     rows = work.rows(manifest)
@@ -116,12 +116,12 @@ def _on_ray(
 
 
 def _connect() -> None:
-    from vgsr.training import launch
+    from vgsr.training import cluster
 
     # Else Ray would say of every pool that its actors could not start again if their arguments were lost.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with _hushed():
-        launch.connect()
+        cluster.connect()
 
 
 @contextmanager

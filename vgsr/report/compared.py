@@ -1,6 +1,8 @@
 """What a report is about: the corpus, the experiment, and the arms with the settings that tell them apart."""
 
 from collections import defaultdict
+from collections.abc import Mapping
+from itertools import count
 
 from vgsr import tracking
 from vgsr.report.collect import Benchmark
@@ -23,6 +25,18 @@ def compared(benchmark: Benchmark) -> str:
     return "\n\n".join([*notes, _experiment(benchmark), _arms(benchmark)])
 
 
+def _phases(params: Mapping[str, str]) -> str:
+    said = ""
+    for at in count():
+        if f"phases.{at}.name" not in params:
+            return said
+        own = {key: params.get(f"phases.{at}.{key}", "None") for key in ("epochs", "name", "crop_seconds", "margin")}
+        said += f"; then {own['epochs']} of the phase `{own['name']}`"
+        said += f", crops of {own['crop_seconds']} s" * (own["crop_seconds"] != "None")
+        said += f", margin {own['margin']}" * (own["margin"] != "None")
+    return said
+
+
 def _experiment(benchmark: Benchmark) -> str:
     # A run of an older version may lack a setting.
     params, tags = defaultdict(lambda: "unknown", parameters(benchmark.search)), benchmark.search.tags
@@ -33,7 +47,7 @@ def _experiment(benchmark: Benchmark) -> str:
         f"tested on {', '.join(benchmark.lists) or 'nothing yet'}.",
         f"- Student: {params['student.backbone']}, {params['student.channels']} channels, embedding of "
         f"{params['student.embedding']}; {params['train.epochs']} epochs, batches of {params['train.batch']} crops of "
-        f"{params['train.crop_seconds']} s.",
+        f"{params['train.crop_seconds']} s{_phases(params)}.",
         f"- Teacher: bank `{params['teacher.bank']}`.",
         f"- Taught by `{taught(benchmark.search)}`, where an arm says nothing else.",
         f"- {len(benchmark.runs)} runs, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}.",

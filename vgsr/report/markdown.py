@@ -1,17 +1,20 @@
 """Markdown: tables, and a page whose generated part is replaced while what people wrote around it stays."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from vgsr.mistakes import plain
 from vgsr.report.collect import ReportError
 
+HTML = re.compile(r"<(?=[A-Za-z/!?])")
 BEGIN, END = "<!-- vgsr report: begin -->", "<!-- vgsr report: end -->"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
     """A table; columns whose places are in `numbers` stand to the right."""
     rule = ["---:" if place in numbers else "---" for place in range(len(headings))]
-    lines = [headings, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [headings, rule, *([" ".join(cell.replace("|", "\\|").split("\n")) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -21,7 +24,8 @@ def merged(place: Path, title: str, generated: str) -> str:
     A page that is not there yet gets `title` as its heading. One without the markers keeps all it has, and the
     generated part follows it. ReportError where the markers are not one pair in order.
     """
-    part = f"{BEGIN}\n{generated.strip()}\n{END}"
+    # Nothing of ours is HTML: whatever looks like it came with a name, and a page shows it instead of obeying it.
+    part = f"{BEGIN}\n{HTML.sub('&lt;', plain(generated.strip()))}\n{END}"
     if not place.exists():
         return f"# {title}\n\n{part}\n"
     text = place.read_bytes().decode()  # not read_text, which would change their line ends

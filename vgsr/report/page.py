@@ -32,6 +32,7 @@ def page(benchmark: Benchmark, baseline: Arm | None, drawn: Mapping[str, str], u
     sections = {
         "What was compared": compared(benchmark),
         "Leaderboard": _leaderboard(benchmark, baseline, gained),
+        "The search's verdict": _verdict(benchmark),
         "The teacher": _teacher(benchmark),
         "What the controls say": _controls(benchmark, baseline, gained),
         "Robustness": robustness.markdown(benchmark),
@@ -55,6 +56,11 @@ def _leaderboard(benchmark: Benchmark, baseline: Arm | None, gained: Gains) -> s
         parts += [*leaderboard.protocols(benchmark, trials), *leaderboard.intervals(found)]
         several = several or any(one.gain and one.gain.verdict for one in found)
     return "\n\n".join(filter(None, [*parts, SEVERAL if several else ""]))
+
+
+def _verdict(benchmark: Benchmark) -> str:
+    """What the search itself decided, with its reason; empty of one without a second stage."""
+    return "\n".join(f"- {line}" for line in benchmark.search.tags.get(tracking.VERDICT, "").splitlines())
 
 
 def _teacher(benchmark: Benchmark) -> str:

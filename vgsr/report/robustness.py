@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vgsr.evaluation import matrix
 from vgsr.evaluation.conditions import ALL, Condition
@@ -16,6 +15,7 @@ from vgsr.evaluation.disturbances import NOISES
 from vgsr.report.collect import Benchmark, Figure
 from vgsr.report.leaderboard import name, percent, told
 from vgsr.report.markdown import table
+from vgsr.storage import parquet
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def gather(benchmark: Benchmark) -> list[Tested]:
     for arm in benchmark.shown:
         for run in arm.completed:
             for trials, place in benchmark.robustness[run.run_id].items():
-                found.setdefault(trials, {}).setdefault(arm.name, []).append(pq.read_table(place))
+                found.setdefault(trials, {}).setdefault(arm.name, []).append(parquet.table(place))
     return [Tested(trials, tables) for trials, tables in sorted(found.items())]
 
 

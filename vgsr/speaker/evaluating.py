@@ -24,8 +24,8 @@ def ignored(done: int, total: int) -> None:
 def as_system(model: Speaker, how: Scoring, background: Manifest | None = None, progress: Progress = ignored) -> System:
     """The model as a system that scores as `how` says.
 
-    Plain cosines are calibrated as the checkpoint says; anything else by `background`, by default the corpus that the
-    model was trained on. ManifestError where that is not to be found.
+    Plain cosines are calibrated as the checkpoint says (an imported one says nothing); anything else by `background`,
+    by default the corpus that the model was trained on. ManifestError where that is not to be found.
     """
 
     def embed(manifest: Manifest, ids: Sequence[str]) -> np.ndarray:
@@ -38,9 +38,16 @@ def as_system(model: Speaker, how: Scoring, background: Manifest | None = None, 
 
         return embedding.embed(model.student, model.fbank, manifest, ids, model.device, count)
 
+    if how.plain and model.imported:
+        return System(embed, how, f"{PLAIN}, not calibrated")
     if how.plain:
         own = f"{PLAIN}, calibrated on {model.facts['corpus']}/{VALIDATION}"
         return System(embed, how, own, calibrated=Calibration(**model.facts["calibration"]))
+    if background is None and model.imported:
+        raise ManifestError(
+            f"{model.folder}: imported, and nobody knows the corpus that it was trained on: say with --background "
+            "whose training speakers and validation trials this way of scoring shall use"
+        )
     if background is None:
         place = model.experiment.corpus.manifest
         try:
@@ -72,6 +79,9 @@ def evaluate(
 
 
 def refuse_overlap(model: Speaker, manifest: Manifest, lists: Sequence[str], namesakes: bool = False) -> None:
-    """ManifestError when a trial of `lists` has a speaker of the model's training set (see `overlap.refuse`)."""
+    """ManifestError when a trial of `lists` has a speaker of the model's training set (see `overlap.refuse`).
+
+    Of an imported model nobody knows that set: nothing is refused.
+    """
     trained = Known(model.facts["corpus"], model.training_speakers, "this model's training set")
     overlap.refuse(trained, manifest, lists, namesakes)

@@ -127,15 +127,14 @@ def _trace(whole: nn.Module, file: str) -> None:
 
 def _describe(model: Speaker, file: str) -> None:
     written = onnx.load(file)
-    facts = {
-        "sample_rate": audio.RATE,
-        "calibration_scale": model.calibration.scale,
-        "calibration_offset": model.calibration.offset,
-        "eer_threshold": model.facts["eer_threshold"],
-        "model_digest": model.digest,
-        "vgsr_version": vgsr.__version__,
-        "validation": model.facts["validation"],
-    }
+    facts = {"sample_rate": audio.RATE, "model_digest": model.digest, "vgsr_version": vgsr.__version__}
+    if not model.imported:
+        facts |= {
+            "calibration_scale": model.calibration.scale,
+            "calibration_offset": model.calibration.offset,
+            "eer_threshold": model.facts["eer_threshold"],
+            "validation": model.facts["validation"],
+        }
     onnx.helper.set_model_props(written, {name: str(value) for name, value in facts.items()})
     onnx.checker.check_model(written, full_check=True)
     onnx.save(written, file)

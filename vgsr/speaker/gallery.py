@@ -24,6 +24,8 @@ from vgsr.data.audio import AudioError
 from vgsr.speaker import judging
 from vgsr.speaker.model import Speaker
 from vgsr.speaker.recordings import Recording, name_of, samples
+from vgsr.storage import parquet
+from vgsr.storage.small import from_json
 
 FORMAT = 1
 _KEY = b"vgsr.gallery"
@@ -52,7 +54,7 @@ class Gallery:
     def embeddings(self) -> np.ndarray:
         """Embeddings [n, d] (float32) in the order of the table."""
         column = self.table["embedding"].combine_chunks()
-        return column.flatten().to_numpy().reshape(len(column), -1)
+        return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
 @dataclass
@@ -79,7 +81,7 @@ def schema(dimension: int) -> pa.Schema:
 
 def new(model: Speaker, place: str) -> Gallery:
     """A gallery without people for a model that was taken from `place`."""
-    return Gallery(model.digest, place, schema(model.experiment.student.embedding).empty_table())
+    return Gallery(model.digest, place, schema(model.experiment.student.width).empty_table())
 
 
 def read(path: str | Path) -> Gallery:
@@ -88,14 +90,13 @@ def read(path: str | Path) -> Gallery:
     if not path.is_file():
         raise GalleryError(f"{path}: there is no gallery; `vgsr enroll NAME FILES` makes one")
     try:
-        # Bytes, not the path: Arrow would read a folder, or columns out of a path like name=x, too.
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
-        facts = json.loads((table.schema.metadata or {})[_KEY])
+        table = parquet.table(path)
+        facts = from_json((table.schema.metadata or {})[_KEY])
         wanted = schema(facts["dimension"])
         gallery = Gallery(facts["digest"], facts["place"], table.replace_schema_metadata(None))
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise GalleryError(
-            f"{path}: not a gallery, or a damaged one ({error}); enrol again into another file"
+            f"{path}: not a gallery, or a damaged one ({str(error)[:300]}); enrol again into another file"
         ) from error
     whole = facts.get("format") == FORMAT and gallery.table.schema.equals(wanted)
     if not whole or any(column.null_count for column in gallery.table.columns):

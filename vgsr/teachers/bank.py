@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,8 @@ import pyarrow.parquet as pq
 from vgsr import storage
 from vgsr.data import tables
 from vgsr.data.manifest import Manifest
-from vgsr.storage import Place
+from vgsr.storage import Place, parquet
+from vgsr.storage.small import from_json
 from vgsr.teachers import vectors as stores
 from vgsr.teachers.quality import agreement, norms
 from vgsr.teachers.vectors import COLUMN, GROUP, BankError, InMemory, Vectors
@@ -29,6 +31,7 @@ from vgsr.teachers.weights import sha256_of
 log = logging.getLogger(__name__)
 
 _KEY = b"vgsr.bank"
+MOST_NUMBERS = 1 << 16  # of an embedding
 HEADER = ("model", "digest", "dimension", "manifest_digest", "recipe")
 
 
@@ -142,8 +145,9 @@ def read(place: Place) -> Bank:
         raise BankError(f"{place}: there is no teacher bank; `vgsr teach` writes one")
     try:
         path = storage.local(place)
-        found = pq.read_schema(path)
-        header = json.loads((found.metadata or {})[_KEY])
+        with parquet.opened(path) as source:
+            found = source.schema_arrow
+        header = _header((found.metadata or {})[_KEY])
         wanted = schema(header["dimension"])
         if found.names != wanted.names:
             raise BankError(
@@ -153,10 +157,13 @@ def read(place: Place) -> Bank:
         beside = _beside(header["dimension"])
         embeddings: Vectors | None = stores.stored(place, header["dimension"])
         if embeddings is None:
-            embeddings = InMemory(stores.of_lists(pq.read_table(path, columns=[COLUMN])[COLUMN], header["dimension"]))
+            embeddings = InMemory(stores.of_lists(parquet.table(path, [COLUMN])[COLUMN], header["dimension"]))
         bank = Bank(table=tables.scan(path, beside.names), embeddings=embeddings, **header)
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-        raise BankError(f"{place}: not a teacher bank, or a damaged one ({error}); teach again") from error
+        if len(embeddings) != len(bank.table):
+            raise ValueError(f"{len(embeddings):,} embeddings for {len(bank.table):,} faces")
+    except (KeyError, TypeError, ValueError, IndexError, OSError, pa.ArrowException) as error:
+        said = str(error)[:300]
+        raise BankError(f"{place}: not a teacher bank, or a damaged one ({said}); teach again") from error
     if not bank.table.schema.equals(beside):
         raise BankError(f"{place}: its columns are not those of a teacher bank; teach again")
     return bank
@@ -213,6 +220,18 @@ def _beside(dimension: int) -> pa.Schema:
     return whole.remove(whole.get_field_index(COLUMN))
 
 
+def _header(text: bytes) -> dict[str, Any]:
+    """What a bank says of itself; KeyError or ValueError where it does not."""
+    found = from_json(text)
+    header = {name: found[name] for name in HEADER}
+    dimension = header["dimension"]
+    if type(dimension) is not int or not 1 <= dimension <= MOST_NUMBERS:
+        raise ValueError(f"embeddings of {str(dimension)[:40]} numbers")
+    if not all(isinstance(header[name], str) for name in HEADER if name != "dimension"):
+        raise ValueError("a digest or a name in it is no text")
+    return header
+
+
 def _signal(values: np.ndarray | None, count: int) -> pa.Array:
     """A quality column; NaN becomes null."""
     if values is None:
@@ -240,7 +259,7 @@ def _read_npy(path: Path, ids: str | Path | None) -> tuple[list[str], np.ndarray
 
 def _read_parquet(path: Path) -> tuple[list[str], np.ndarray]:
     try:
-        table = pq.read_table(path, columns=["face_id", "embedding"], memory_map=True)
+        table = parquet.table(path, ["face_id", "embedding"])
     except (OSError, pa.ArrowException) as error:
         raise BankError(f"{path}: not .npy, nor Parquet with face_id and embedding ({error})") from error
     lengths = set(pc.list_value_length(table["embedding"].drop_null()).to_pylist())

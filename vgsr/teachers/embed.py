@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from vgsr.teachers.align import SIZE
@@ -73,6 +74,7 @@ def build(content: bytes, feed: Feed, *, name: str, batch: int = 16, gpu: bool =
     there are; several may run at once. A batch dimension fixed to 1 is made symbolic in memory; where the graph then
     still refuses several faces it is run one face at a time. Raises ModelError for what is not such a network.
     """
+    _refuse_files_beside(name, content)
     session = _session(name, content, gpu)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = [3, SIZE, SIZE] if feed.layout == "nchw" else [SIZE, SIZE, 3]
@@ -117,6 +119,34 @@ def embed(model: FaceModel, faces: np.ndarray) -> np.ndarray:
         block[: len(faces_here)] = faces_here
         found.append(model.session.run(None, {name: block})[0][: len(faces_here)])
     return np.concatenate(found)
+
+
+def _refuse_files_beside(name: str, content: bytes) -> None:
+    """ModelError for a network that names other files to take its weights from: any file of this machine, that is."""
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except Exception as error:  # protobuf's own, and whatever a damaged one makes onnx stumble over
+        raise ModelError(f"{name}: not a usable ONNX network ({str(error)[:200]})") from error
+    if beside := _beside(graph):
+        raise ModelError(
+            f"{name}: refused: its weights are not all in it but in {beside[:200]!r}; save it as one file "
+            "(onnx.save_model with save_as_external_data=False)"
+        )
+
+
+def _beside(graph: onnx.GraphProto) -> str | None:
+    """The first other file that a graph, or one within it, takes weights from."""
+    tensors = [*graph.initializer, *(part for one in graph.sparse_initializer for part in (one.values, one.indices))]
+    for node in graph.node:
+        for attribute in node.attribute:
+            tensors += [attribute.t, *attribute.tensors]
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.ByteSize() and (found := _beside(inner)):
+                    return found
+    for tensor in tensors:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            return next((entry.value for entry in tensor.external_data if entry.key == "location"), "another file")
+    return None
 
 
 def _session(name: str, content: bytes, gpu: bool) -> onnxruntime.InferenceSession:

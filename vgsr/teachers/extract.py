@@ -4,7 +4,9 @@ A `Teacher` is a loaded one; `TeacherFiles` is what it is loaded from, on this m
 error: it has no embedding, and a reason instead.
 """
 
+import io
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from vgsr.storage import StorageError, local, read_bytes, remote, stat
 from vgsr.teachers import detect, embed, frames, quality, weights
@@ -22,6 +25,7 @@ from vgsr.teachers.detect import Face
 SEEN = ("sharpness", "detection", "pose")
 """Signals measured while an image is looked at; the bank measures the others from its embeddings."""
 
+PICTURES = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 BLOCK = 16  # faces that a thread embeds at once
 
 
@@ -152,19 +156,38 @@ def read_image(place: str | Path) -> np.ndarray:
     if seconds is not None:
         return frames.frame(_copy(video), seconds)
     try:
-        content = np.frombuffer(read_bytes(place) if remote(place) else Path(place).read_bytes(), np.uint8)
-    except OSError as error:
-        raise BankError(f"image cannot be read ({error.strerror or error})") from error
+        content = np.frombuffer(read_bytes(place), np.uint8)
     except StorageError as error:
-        if stat(place) is not None:
-            raise
-        raise BankError("image cannot be read (there is no such object)") from error
+        if remote(place):
+            if stat(place) is not None:
+                raise
+            raise BankError("image cannot be read (there is no such object)") from error
+        raise BankError(f"image cannot be read ({str(error).rpartition(': ')[2]})") from error
     if not content.size:
         raise BankError("image file is empty")
+    _check_size(content)
     image = cv2.imdecode(content, cv2.IMREAD_COLOR)
     if image is None:
         raise BankError("not an image, or a damaged one")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _check_size(content: np.ndarray) -> None:
+    """BankError for a picture whose header, which is all that is looked at, says that it is a huge one.
+
+    Some kilobytes of PNG may stand for gigabytes of pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content.tobytes()), formats=PICTURES) as header:
+                width, height = header.size
+    except Image.DecompressionBombError as error:
+        raise BankError(f"image has too many pixels ({error})") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BankError("not an image, or a damaged one") from error
+    if width * height > frames.MOST_PIXELS:
+        raise BankError(f"image of {width:,} × {height:,} pixels; at most {frames.MOST_PIXELS:,} are decoded")
 
 
 def _copy(place: str) -> str | Path:

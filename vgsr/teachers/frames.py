@@ -10,9 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from vgsr.data import aac
 from vgsr.teachers.bank import BankError
 
 VIDEO = (".mp4", ".flv")
+MOST_PIXELS = 1 << 26  # of a picture or a frame: 200 MB
 MOMENT = re.compile(r"(.+)#t=(\d+(?:\.\d+)?)", re.DOTALL)
 
 av.logging.set_level(av.logging.PANIC)  # what is wrong comes as an exception
@@ -32,7 +34,7 @@ def parted(uri: str) -> tuple[str, float | None]:
 def length(path: str | Path) -> float:
     """Seconds of a video, as its header says; BankError with the reason why there are none."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with aac.opened(path, metadata_errors="replace") as container:
             stream = _pictures(container)
             if stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)
@@ -50,7 +52,7 @@ def frame(path: str | Path, seconds: float) -> np.ndarray:
     """
     found = None
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with aac.opened(path, metadata_errors="replace") as container:
             stream = _pictures(container)
             begin = (stream.start_time or 0) * float(stream.time_base or 0)
             # From the first frame: these videos take seconds, and an index may be missing, or wrong.
@@ -68,7 +70,10 @@ def frame(path: str | Path, seconds: float) -> np.ndarray:
 def _pictures(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
         raise BankError("no video in it")
-    return container.streams.video[0]
+    found = container.streams.video[0]
+    if found.width * found.height > MOST_PIXELS:
+        raise BankError(f"frames of {found.width:,} × {found.height:,} pixels; at most {MOST_PIXELS:,} are decoded")
+    return found
 
 
 def _unreadable(path: str | Path, error: Exception) -> BankError:

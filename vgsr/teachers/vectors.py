@@ -16,10 +16,10 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from vgsr import storage
-from vgsr.storage import Entry
+from vgsr.storage import Entry, parquet
 
 COLUMN = "embedding"
 BLOCK = 1 << 20  # bytes that are read at a time where all are read
@@ -107,7 +107,8 @@ def stored(place: str, dimension: int) -> Stored | None:
     if entry is None:
         return None
     firsts, offsets = [0], []
-    metadata = pq.read_metadata(path)
+    with parquet.opened(path) as source:
+        metadata = source.metadata
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         columns = (group.column(place) for place in range(group.num_columns))
@@ -118,8 +119,11 @@ def stored(place: str, dimension: int) -> Stored | None:
             return None
         if _page_size(storage.read_bytes(path, chunk.data_page_offset, 32)) < size:
             return None  # there are several pages, each with a head of its own
+        offset = chunk.data_page_offset + chunk.total_compressed_size - size
+        if not 0 <= offset <= entry.size - size:
+            raise BankError(f"{place}: a damaged teacher bank: embeddings past its end; teach again")
         firsts.append(firsts[-1] + group.num_rows)
-        offsets.append(chunk.data_page_offset + chunk.total_compressed_size - size)
+        offsets.append(offset)
     return Stored(place, entry, dimension, tuple(firsts), tuple(offsets))
 
 
@@ -140,6 +144,9 @@ def of_lists(column: pa.ChunkedArray, dimension: int) -> np.ndarray:
     lists = column.combine_chunks()
     found = np.full((len(lists), dimension), np.nan, dtype=np.float32)
     valid = lists.is_valid().to_numpy(zero_copy_only=False)
+    lengths = pc.min_max(pc.list_value_length(lists.drop_null())).as_py().values() if valid.any() else ()
+    if not set(lengths) <= {dimension}:
+        raise ValueError(f"embeddings of {' to '.join(map(str, lengths))} numbers, not {dimension}")
     found[valid] = lists.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
     return found
 
