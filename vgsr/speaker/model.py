@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from scipy.special import expit
 from torch import nn
 
@@ -21,8 +19,7 @@ from vgsr.evaluation import calibration, embedding, scoring
 from vgsr.speaker import judging
 from vgsr.speaker.recordings import Recording, RecordingsError, identity, name_of, samples
 from vgsr.teachers.weights import sha256_of
-from vgsr.training import state
-from vgsr.training.frontend import BINS
+from vgsr.training import checkpoint_files, state
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A trained student with the front end it was trained with and the calibration of its validation trials."""
+    """A trained student with the front end it was trained with and the calibration of its validation trials.
+
+    One of another toolkit (`imported`) is given our front end, and has no calibration.
+    """
 
     folder: Path
     experiment: Experiment
@@ -67,8 +67,27 @@ class Speaker:
         return sha256_of(self.folder / "student.safetensors")
 
     @property
+    def imported(self) -> bool:
+        """Whether another toolkit trained it: nobody knows on whom, and nothing has calibrated its cosines."""
+        return "imported" in self.facts
+
+    @property
+    def before(self) -> str | None:
+        """Where weights come from that have seen more people than `training_speakers`; None where there are none."""
+        return str(self.facts["imported"]["toolkit"]) if self.imported else self.experiment.student.start
+
+    @property
     def calibration(self) -> calibration.Calibration:
-        """Scores to log-likelihood ratios, fitted on the validation trials (one utterance a side)."""
+        """Scores to log-likelihood ratios, fitted on the validation trials (one utterance a side).
+
+        CheckpointError of an imported model, which has none.
+        """
+        if self.imported:
+            raise state.CheckpointError(
+                f"{self.folder}: imported from {self.facts['imported']['toolkit']} without a calibration: its cosines "
+                "can be compared (`vgsr evaluate`, `vgsr embed`), but decide nothing; a training that starts from it "
+                "(student.start) makes a model that can"
+            )
         return calibration.Calibration(**self.facts["calibration"])
 
     def embed(self, recording: Recording) -> np.ndarray:
@@ -112,18 +131,17 @@ class Speaker:
         calibration at that prior (equal costs). A recording too short or too noisy to judge (`judging`) is among the
         decision's problems; its score is there all the same. AudioError for one that cannot be embedded.
         """
-        threshold = (
-            self.facts["eer_threshold"] if p_target is None else calibration.threshold(self.calibration, p_target)
-        )
+        calibrated = self.calibration
+        threshold = self.facts["eer_threshold"] if p_target is None else calibration.threshold(calibrated, p_target)
         names = [name_of(enrol, "the first array"), name_of(test, "the second array")]
         waves = [samples(side, name) for side, name in zip((enrol, test), names, strict=True)]
         score = float(self.score_trials([(waves[0], waves[1])])[0])
         conditions = dict(zip(names, map(judging.examine, waves), strict=True))
         return Decision(
             score=score,
-            llr=float(self.calibration.llr(score)),
+            llr=float(calibrated.llr(score)),
             threshold=threshold,
-            prior=float(expit(-self.calibration.llr(threshold))),
+            prior=float(expit(-calibrated.llr(threshold))),
             accepted=score >= threshold,
             problems=tuple(f"{name} has {found.problem}" for name, found in conditions.items() if found.problem),
             remarks=tuple(
@@ -154,7 +172,7 @@ class Speaker:
                 except AudioError as error:
                     found[key] = error
             advance()
-        vectors = np.full((len(keys), self.experiment.student.embedding), np.nan, np.float32)
+        vectors = np.full((len(keys), self.experiment.student.width), np.nan, np.float32)
         for row, key in enumerate(keys):
             if isinstance(vector := found[key], np.ndarray):
                 vectors[row] = vector
@@ -165,28 +183,28 @@ def load(folder: str | Path, device: str = "cpu") -> Speaker:
     """The model of a checkpoint folder; nothing in it is executed. CheckpointError says what is wrong with it."""
     folder = Path(folder)
     facts = state.header(folder)
-    if "calibration" not in facts:
+    if not facts.get("calibration") and "imported" not in facts:
         raise state.CheckpointError(
             f"{folder}: written within an epoch, before any validation: it serves to resume, not to be used"
         )
-    experiment = config.load(folder / "experiment.yaml")
-    student = students.build(
-        experiment.student.backbone,
-        bins=BINS,
-        channels=experiment.student.channels,
-        embedding=experiment.student.embedding,
-    )
+    checkpoint_files.usable(folder, facts)
+    experiment = config.load(checkpoint_files.file_of(folder, "experiment.yaml"))
+    weights = checkpoint_files.file_of(folder, "student.safetensors")
     try:
-        student.load_state_dict(load_file(folder / "student.safetensors"))
-        speakers = (folder / "speakers.txt").read_text(encoding="utf-8")
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise state.CheckpointError(f"{folder}: damaged ({error})") from error
+        with torch.device("meta"):  # takes no memory, however wide the experiment says it is
+            described = students.of(experiment.student)
+    except (students.StudentError, RuntimeError, OverflowError) as error:
+        raise state.CheckpointError(f"{folder}/experiment.yaml: no student can be built of it ({error})") from error
+    experiment = experiment.model_copy(update={"student": students.resolve(experiment.student)})
+    checkpoint_files.check_shapes(weights, described)
+    student = students.of(experiment.student)
+    checkpoint_files.load_weights(weights, student)
     return Speaker(
         folder=folder,
         experiment=experiment,
         student=student.to(device).eval(),
-        fbank=Fbank(BINS).to(device),
+        fbank=Fbank(students.bins(experiment.student)).to(device),
         facts=facts,
-        training_speakers=frozenset(speakers.split("\n")) - {""},
+        training_speakers=frozenset(checkpoint_files.speakers(folder)),
         device=torch.device(device),
     )

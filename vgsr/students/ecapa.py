@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vgsr.students import StudentError, student
-from vgsr.students.pooling import AttentiveStatistics
+from vgsr.students import pooling as poolings
+from vgsr.students.frames import FrameConvolution, convolution
 
 SCALE = 8
 DILATIONS = (2, 3, 4)
@@ -17,31 +18,23 @@ BOTTLENECK = 128
 AGGREGATE = 1536
 
 
-def convolution(channels: int, out: int, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Convolution over time, ReLU, batch norm: [B, channels, T] -> [B, out, T]."""
-    padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        nn.Conv1d(channels, out, kernel, padding=padding, dilation=dilation),
-        nn.ReLU(inplace=True),
-        nn.BatchNorm1d(out),
-    )
-
-
 class Res2(nn.Module):
     """Res2Net convolution (Gao et al., 2019): each group of channels also sees the group before."""
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, dilation: int, reflect: bool) -> None:
         super().__init__()
         width = channels // SCALE
-        self.groups = nn.ModuleList(convolution(width, width, kernel=3, dilation=dilation) for _ in range(SCALE - 1))
+        self.groups = nn.ModuleList(
+            convolution(width, width, 3, dilation=dilation, reflect=reflect) for _ in range(SCALE - 1)
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, C, T] -> [B, C, T]; the first group passes unchanged."""
-        first, *rest = frames.chunk(SCALE, dim=1)
+        """[B, T, C] -> [B, T, C]; the first group passes unchanged."""
+        first, *rest = frames.chunk(SCALE, dim=2)
         outs = [first]
         for group, chunk in zip(self.groups, rest, strict=True):
-            outs.append(group(chunk if len(outs) == 1 else chunk + outs[-1]))
-        return torch.cat(outs, dim=1)
+            outs.append(group(chunk.contiguous() if len(outs) == 1 else chunk + outs[-1]))
+        return torch.cat(outs, dim=2)
 
 
 class SqueezeExcitation(nn.Module):
@@ -57,18 +50,18 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, C, T] -> [B, C, T]."""
-        return frames * self.weigh(frames.mean(dim=2)).unsqueeze(2)
+        """[B, T, C] -> [B, T, C]."""
+        return frames * self.weigh(frames.mean(dim=1)).unsqueeze(1)
 
 
 class Block(nn.Module):
-    """SE-Res2Block with its residual connection: [B, C, T] -> [B, C, T]."""
+    """SE-Res2Block with its residual connection: [B, T, C] -> [B, T, C]."""
 
-    def __init__(self, channels: int, dilation: int, bottleneck: int) -> None:
+    def __init__(self, channels: int, dilation: int, bottleneck: int, reflect: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             convolution(channels, channels),
-            Res2(channels, dilation),
+            Res2(channels, dilation, reflect),
             convolution(channels, channels),
             SqueezeExcitation(channels, bottleneck),
         )
@@ -77,7 +70,14 @@ class Block(nn.Module):
         return frames + self.layers(frames)
 
 
-@student("ecapa")
+@student(
+    "ecapa",
+    channels=512,
+    embedding=192,
+    pooling="astp",
+    parameters=6.19,
+    source="WeSpeaker, examples/voxceleb/v2/README.md (1024 channels: 14.65 M)",
+)
 class Ecapa(nn.Module):
     """ECAPA-TDNN; 512 and 1024 channels are the published small and large model.
 
@@ -86,7 +86,9 @@ class Ecapa(nn.Module):
     StudentError when `channels` is not a multiple of 8 (the number of Res2 groups).
     """
 
-    def __init__(self, bins: int = 80, channels: int = 512, embedding: int = 192) -> None:
+    reflect = False  # edges of convolutions: zeros
+
+    def __init__(self, *, bins: int, channels: int, embedding: int, pooling: str) -> None:
         super().__init__()
         if channels < SCALE or channels % SCALE:
             raise StudentError(
@@ -94,21 +96,21 @@ class Ecapa(nn.Module):
                 f"so it must be a multiple of {SCALE}"
             )
         bottleneck, aggregate = min(BOTTLENECK, channels), min(AGGREGATE, 3 * channels)
-        self.first = convolution(bins, channels, kernel=5)
-        self.blocks = nn.ModuleList(Block(channels, dilation, bottleneck) for dilation in DILATIONS)
-        self.aggregate = nn.Sequential(nn.Conv1d(3 * channels, aggregate, kernel_size=1), nn.ReLU(inplace=True))
-        self.pooling = AttentiveStatistics(aggregate, bottleneck)
-        self.statistics_norm = nn.BatchNorm1d(2 * aggregate)
-        self.embedding = nn.Linear(2 * aggregate, embedding)
+        self.first = convolution(bins, channels, 5, reflect=self.reflect)
+        self.blocks = nn.ModuleList(Block(channels, dilation, bottleneck, self.reflect) for dilation in DILATIONS)
+        self.aggregate = nn.Sequential(FrameConvolution(3 * channels, aggregate), nn.ReLU(inplace=True))
+        self.pooling = poolings.build(pooling, aggregate, bottleneck)
+        self.statistics_norm = nn.BatchNorm1d(self.pooling.width)
+        self.embedding = nn.Linear(self.pooling.width, embedding)
         self.embedding_norm = nn.BatchNorm1d(embedding)
 
     def forward(self, features: Tensor) -> Tensor:
         """Embedding of each utterance, not length-normalised: [B, T, bins] -> [B, d]."""
-        total = self.first(features.transpose(1, 2))
+        total = self.first(features)
         outs: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             # The paper's residual: a block sees the sum of all outputs before it, the first layer's included.
             total = total if number == 0 else total + outs[-1]
             outs.append(block(total))
-        pooled = self.pooling(self.aggregate(torch.cat(outs, dim=1)))
+        pooled = self.pooling(self.aggregate(torch.cat(outs, dim=2)).transpose(1, 2))
         return self.embedding_norm(self.embedding(self.statistics_norm(pooled)))
