@@ -3,6 +3,7 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,12 +21,20 @@ sizes = {
 }
 
 
-@given(**sizes)
-def test_workers_share_out_the_batches_of_one(utterances, share, world, seed, epoch):
-    whole = list(WorkerBatches(utterances, share * world, seed, epoch))
-    parts = [list(WorkerBatches(utterances, share * world, seed, epoch, rank, world)) for rank in range(world)]
+@given(more=st.integers(0, 9), **{key: value for key, value in sizes.items() if key != "share"})
+def test_workers_share_out_the_batches_of_one(utterances, more, world, seed, epoch):
+    batch = world + more
+    whole = list(WorkerBatches(utterances, batch, seed, epoch))
+    parts = [list(WorkerBatches(utterances, batch, seed, epoch, rank, world)) for rank in range(world)]
     assert [list(chain.from_iterable(rows)) for rows in zip(*parts, strict=True)] == whole
-    assert len(whole) == len(WorkerBatches(utterances, share * world, seed, epoch))
+    assert len(whole) == len(WorkerBatches(utterances, batch, seed, epoch))
+    counts = {len(rows) for part in parts for rows in part}
+    assert min(counts) >= 1 and max(counts) - min(counts) <= 1
+
+
+def test_a_batch_smaller_than_the_workers_is_refused():
+    with pytest.raises(ValueError, match=r"global batch of 2 .* 3 workers"):
+        WorkerBatches(20, 2, seed=0, epoch=0, rank=0, world=3)
 
 
 @given(**sizes)

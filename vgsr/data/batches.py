@@ -25,6 +25,7 @@ class Stream(IntEnum):
     CROP = 1
     AUGMENT = 2
     FACE = 3
+    MORE = 4  # of augmentation: what came after its first version
 
 
 def generator(seed: int, epoch: int, position: int, stream: Stream) -> np.random.Generator:
@@ -45,6 +46,12 @@ def epoch_order(utterances: int, batch: int, seed: int, epoch: int) -> np.ndarra
     return np.resize(order, count * batch).reshape(count, batch)
 
 
+def share(batch: int, rank: int, world: int) -> range:
+    """The columns of a global batch that are a worker's: those of all workers, in rank order, are all of them, each
+    once, and no two workers' numbers differ by more than one (our definition)."""
+    return range(batch * rank // world, batch * (rank + 1) // world)
+
+
 @dataclass(frozen=True)
 class WorkerBatches:
     """Batch sampler of one worker in one epoch: its rows of every global batch from `first_batch` on."""
@@ -58,16 +65,15 @@ class WorkerBatches:
     first_batch: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch % self.world:
-            raise ValueError(f"a global batch of {self.batch} does not divide by {self.world} workers")
+        if self.batch < self.world:
+            raise ValueError(f"a global batch of {self.batch} cannot be shared out among {self.world} workers")
 
     def __len__(self) -> int:
         return batches_per_epoch(self.utterances, self.batch) - self.first_batch
 
     def __iter__(self) -> Iterator[list[Address]]:
         order = epoch_order(self.utterances, self.batch, self.seed, self.epoch)
-        share = self.batch // self.world
-        columns = range(self.rank * share, (self.rank + 1) * share)
+        columns = share(self.batch, self.rank, self.world)
         for number in range(self.first_batch, len(order)):
             yield [(self.epoch, number * self.batch + column, int(order[number, column])) for column in columns]
 
