@@ -39,7 +39,7 @@ def test_an_experiment_cannot_be_changed():
         ("distill.margin.value=-1", "distill.margin.value"),
         ("name.first=3", "is a value, not a section"),
         ("name=a b", "name"),
-        ("train.workers=3", "must divide"),
+        ("train.workers=33", "needs two utterances"),
         ("distill.method=cosine", "teacher.bank"),
         ("augment.snr=[20, 0]", "lower bound first"),
         ("epochs", "key.sub=value"),
@@ -94,6 +94,55 @@ def test_paths_are_relative_to_the_file(tmp_path):
     assert loaded.corpus.manifest == str(tmp_path / "corpus")
     assert loaded.evaluate.manifests == (str(tmp_path / "sub" / "one"), "/two")
     assert (loaded.teacher.bank, loaded.augment.noise) == ("/abs/bank", "s3://b/n")
+
+
+def test_a_file_says_what_it_changes_of_its_base(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "plain.yaml").write_text(
+        "name: plain\ncorpus: {manifest: vox1}\ntrain: {epochs: 7, batch: 32}\nquality: {signals: [face_norm]}\n"
+    )
+    (tmp_path / "sub" / "taught.yaml").write_text(
+        "base: ../plain.yaml\nname: taught\nteacher: {bank: faces.parquet}\ntrain: {batch: 64}\n"
+        "distill: {method: cosine}\nquality: {signals: []}\n"
+    )
+    (tmp_path / "longer.yaml").write_text("base: sub/taught.yaml\ntrain: {epochs: 9}\n")
+    experiment = config.load(tmp_path / "longer.yaml", ["seed=3"])
+    assert experiment == config.build(
+        {
+            "name": "taught",
+            "seed": 3,
+            "corpus": {"manifest": str(tmp_path / "vox1")},
+            "teacher": {"bank": str(tmp_path / "sub" / "faces.parquet")},
+            "distill": {"method": "cosine"},
+            "train": {"epochs": 9, "batch": 64},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("base: b.yaml", "base: a.yaml", "leads back"),
+        ("base: a.yaml", "", "leads back"),
+        ("base: [b.yaml]", "", "the path of another experiment"),
+        ("base: c.yaml", "", "No such file"),
+        ("base: b.yaml", "- 1", "b.yaml: an experiment is a mapping"),
+    ],
+)
+def test_a_base_that_leads_nowhere(tmp_path, first, second, said):
+    (tmp_path / "a.yaml").write_text(first)
+    (tmp_path / "b.yaml").write_text(second)
+    with pytest.raises(config.ConfigError, match=said):
+        config.load(tmp_path / "a.yaml")
+
+
+def test_bases_end_somewhere(tmp_path):
+    (tmp_path / "0.yaml").write_text("name: x\ncorpus: {manifest: m}\n")
+    for number in range(1, 8):
+        (tmp_path / f"{number}.yaml").write_text(f"base: {number - 1}.yaml\n")
+    assert config.load(tmp_path / "4.yaml").name == "x"
+    with pytest.raises(config.ConfigError, match="more than 4 files"):
+        config.load(tmp_path / "7.yaml")
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [", "!!python/object/apply:os.system ['true']"])

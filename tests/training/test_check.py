@@ -66,6 +66,13 @@ def test_an_option_the_method_lacks_is_named(tiny_experiment):
         check.check(tiny_experiment({"distill.method": "infonce", "distill.options": {"temprature": 0.1}}))
 
 
+def test_more_hard_speakers_than_there_are_is_told(tiny_experiment, tiny):
+    speakers = len(manifest.read(tiny).split("train")["speaker"].unique())
+    check.check(tiny_experiment({"classification.top_k": speakers - 1}))
+    with pytest.raises(ConfigError, match=f"classification: top_k is {speakers}, but {speakers} training speakers"):
+        check.check(tiny_experiment({"classification.top_k": speakers}))
+
+
 def test_a_missing_manifest_is_told(tiny_experiment, tmp_path):
     with pytest.raises(ConfigError, match="vgsr prepare"):
         check.check(tiny_experiment({"corpus.manifest": str(tmp_path)}))

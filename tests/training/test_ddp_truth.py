@@ -1,8 +1,8 @@
-"""DDP truth: two workers with half a batch each are one worker with all of it, for every method.
+"""DDP truth: several workers with a part of a batch each are one worker with all of it, for every method.
 
-One worker takes 64 rows, two take 32 each; the same weights, the same steps. Student, heads and objective are the ones
-that train; the student has no batch normalisation, whose statistics are each worker's own. Two speakers have no face;
-in one step a worker's whole share has none, in another nobody has one.
+One worker takes 64 rows, two take 32 each, three 21, 21 and 22; the same weights, the same steps. Student, heads and
+objective are the ones that train; the student has no batch normalisation, whose statistics are each worker's own. Two
+speakers have no face; in one step a worker's whole share has none, in another nobody has one.
 """
 
 import pytest
@@ -12,6 +12,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vgsr.config import Classification
+from vgsr.data.batches import share
 from vgsr.distill import METHODS, Distillation, Margin, Objective, find, statistics
 from vgsr.students.heads import Heads
 from vgsr.training.gather import agree, gather
@@ -19,6 +21,12 @@ from vgsr.training.gather import agree, gather
 ROWS, FEATURES, WIDTH, TEACHER, SPEAKERS, STEPS = 64, 12, 16, 24, 20, 4
 FACELESS_SPEAKERS, FACELESS_SHARE, FACELESS_STEP = 2, 1, 2  # the last speakers; a step in which rank 0 sees no face, …
 COMBINATIONS = [(name,) for name in METHODS] + [("vid", "crd")]
+CLASSIFIERS = {  # each of the others with some method, all the rest with the default
+    ("l2",): Classification(loss="sphereface2"),
+    ("cosine",): Classification(sub_centres=2, top_k=3),
+    ("pkt",): Classification(loss="am"),
+    ("kd",): Classification(loss="softmax"),
+}
 
 
 def batch(step: int) -> dict[str, Tensor]:
@@ -38,7 +46,7 @@ def parts(names: tuple[str, ...]) -> tuple[nn.Module, nn.Module, Objective]:
     torch.manual_seed(0)
     student = nn.Sequential(nn.Linear(FEATURES, 32), nn.Tanh(), nn.Linear(32, WIDTH))
     projected = any(find(name).needs_projector for name in names)
-    heads = Heads(WIDTH, SPEAKERS, 32.0, TEACHER if projected else None)
+    heads = Heads(WIDTH, SPEAKERS, CLASSIFIERS.get(names, Classification()), TEACHER if projected else None)
     centres = nn.functional.normalize(torch.randn(SPEAKERS, TEACHER))
     centres[-FACELESS_SPEAKERS:] = 0
     distillations = [
@@ -57,11 +65,12 @@ def steps(names: tuple[str, ...], rank: int, world: int) -> list[dict[str, Tenso
     on_student, on_heads = (
         (student, heads) if world == 1 else (DistributedDataParallel(student), DistributedDataParallel(heads))
     )
-    share, seen = ROWS // world, []
+    shares, seen = [share(ROWS, one, world) for one in range(world)], []
+    sizes = list(map(len, shares))
     for step in range(STEPS):
-        mine = {name: tensor[rank * share : (rank + 1) * share] for name, tensor in batch(step).items()}
-        embedding = gather(on_student(mine["features"]), world)
-        known = {name: gather(mine[name], world) for name in ("label", "teacher", "has_face", "signals")}
+        mine = {name: tensor[list(shares[rank])] for name, tensor in batch(step).items()}
+        embedding = gather(on_student(mine["features"]), sizes)
+        known = {name: gather(mine[name], sizes) for name in ("label", "teacher", "has_face", "signals")}
         out = on_heads(embedding, known["label"], 0.1)
         terms = objective(
             class_losses=out.losses,
@@ -91,28 +100,32 @@ def steps(names: tuple[str, ...], rank: int, world: int) -> list[dict[str, Tenso
     return seen
 
 
-def _worker(rank: int, port: int, place: str) -> None:
+def _worker(rank: int, world: int, port: int, place: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.save({" + ".join(names): steps(names, rank, 2) for names in COMBINATIONS}, f"{place}/{rank}.pt")
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    torch.save({" + ".join(names): steps(names, rank, world) for names in COMBINATIONS}, f"{place}/{rank}.pt")
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def of_two_workers(tmp_path_factory, free_port):
-    place = tmp_path_factory.mktemp("workers")
-    mp.spawn(_worker, (free_port(), str(place)), nprocs=2)
-    return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(2)]
+@pytest.fixture(scope="module", params=[2, 3])
+def of_workers(request, tmp_path_factory, free_port):
+    place, world = tmp_path_factory.mktemp("workers"), request.param
+    mp.spawn(_worker, (world, free_port(), str(place)), nprocs=world)
+    return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(world)]
+
+
+def test_every_other_classifier_is_among_them():
+    assert set(CLASSIFIERS) < set(COMBINATIONS)
 
 
 @pytest.mark.parametrize("names", COMBINATIONS, ids=" + ".join)
-def test_two_workers_are_one(of_two_workers, names):
+def test_several_workers_are_one(of_workers, names):
     whole = steps(names, 0, 1)
     assert [bool(figures["distillation"] > 0) for figures in whole] == [step != FACELESS_STEP for step in range(STEPS)]
-    for rank in range(2):
-        halves = of_two_workers[rank][" + ".join(names)]
+    for rank, found in enumerate(of_workers):
+        parts = found[" + ".join(names)]
         for step, expected in enumerate(whole):
             for what, value in expected.items():
                 scale = max(1.0, value.abs().max().item()) if value.numel() else 1.0
-                gap = (halves[step][what] - value).abs().max().item() if value.numel() else 0.0
+                gap = (parts[step][what] - value).abs().max().item() if value.numel() else 0.0
                 assert gap <= 1e-5 * scale, f"rank {rank}, step {step}, {what}: {gap}"

@@ -110,6 +110,61 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
         assert resumed[-1][name] == whole[-1][name]
 
 
+# Runs the loop in a session that wants a checkpoint after a given number of batches, and is killed at the next sign of
+# life: in the next batch, or in the validation.
+NOTICED = """
+import os, signal, sys, torch
+from vgsr import config
+from vgsr.training import loop
+from vgsr.training.session import LocalSession
+torch.set_num_threads(1)
+class Noticed(LocalSession):
+    asked = 0
+    def wants_checkpoint(self):
+        self.asked += 1
+        return self.asked == int(sys.argv[3])
+session = Noticed(sys.argv[2])
+def on_step(epoch, batch, batches):
+    if session.asked == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+loop.train(config.load(sys.argv[1]), session, on_step)
+"""
+
+
+@pytest.mark.parametrize(("after", "name"), [(5, "00001-000002"), (6, "00001-000003")])
+def test_a_checkpoint_that_is_wanted_stands_where_it_was_asked_for(tiny_experiment, tmp_path, after, name):
+    experiment = tiny_experiment({"train.epochs": 3, "classification.margin_full": 2.5})
+    (tmp_path / "e.yaml").write_text(experiment.yaml())
+    command = [sys.executable, "-c", NOTICED, tmp_path / "e.yaml", tmp_path / "killed", str(after)]
+    killed = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert latest(tmp_path / "killed").name == name
+    resumed, whole = rows_of(experiment, tmp_path / "killed"), rows_of(experiment, tmp_path / "whole")
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    timed = {"attempt", "attempt_seconds", "cpu_seconds", "peak_memory_mb", "data_wait_share", "history"}
+    for ours, theirs in zip(resumed[1:], whole[1:], strict=True):
+        figures = [key for key in theirs if "second" not in key and key not in timed]
+        assert [ours[key] for key in figures] == [theirs[key] for key in figures]
+
+
+def test_a_row_tells_what_it_took_and_stays_as_it_was(tiny_experiment, tmp_path):
+    shorter = tiny_experiment({"train.epochs": 2})
+    first = rows_of(shorter, tmp_path)
+    assert len({row["attempt"] for row in first}) == 1 and len(first[0]["attempt"]) == 8
+    assert first[0]["attempt_seconds"] < first[1]["attempt_seconds"]
+    assert all(row["cpu_seconds"] > 0 and row["peak_memory_mb"] > 50 and row["world"] == 1 for row in first)
+    assert "peak_gpu_memory_mb" not in first[0]
+    (again,) = rows_of(shorter, tmp_path)
+    assert {key: value for key, value in again.items() if key != "history"} == first[1]
+
+
+def test_validation_gives_signs_of_life(tiny_experiment, tmp_path):
+    steps = []
+    loop.train(tiny_experiment({"train.epochs": 1}), LocalSession(tmp_path), lambda *place: steps.append(place))
+    assert steps[:3] == [(0, 1, 3), (0, 2, 3), (0, 3, 3)]
+    assert len(steps) > 6 and set(steps[3:]) == {(0, 3, 3)}
+
+
 def test_a_finished_run_trains_no_more(tiny_experiment, tmp_path):
     experiment = tiny_experiment()
     rows_of(experiment, tmp_path)
@@ -124,7 +179,7 @@ def test_a_checkpoint_of_another_experiment_or_corpus_is_refused(tiny_experiment
         rows_of(tiny_experiment({"seed": 1}), tmp_path)
     file = latest(tmp_path) / "checkpoint.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "data_digest": "0" * 64}))
-    with pytest.raises(state.CheckpointError, match="bank has changed"):
+    with pytest.raises(state.CheckpointError, match="have changed since"):
         rows_of(tiny_experiment(), tmp_path)
 
 
@@ -149,22 +204,23 @@ def _worker(rank, world, experiment, folder, port):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("method", ["cosine", "rkd_distance", "vid"])
-def test_two_workers_see_the_global_batches_of_one(tiny_experiment, tmp_path, method, free_port):
-    """The same crops in the same order, weighed over the whole batch. Losses differ: normalisation layers see half a
-    batch each (that the gathered loss has exact gradients is tested in test_ddp_truth)."""
-    experiment = tiny_experiment({"train.epochs": 1, "distill.method": method, "train.workers": 2})
-    for world in (1, 2):
-        folder = tmp_path / str(world)
+@pytest.mark.parametrize(("method", "world"), [("cosine", 2), ("vid", 3)])
+def test_several_workers_see_the_global_batches_of_one(tiny_experiment, tmp_path, method, world, free_port):
+    """The same crops in the same order, weighed over the whole batch. Losses differ: normalisation layers see a part of
+    it each (that the gathered loss has exact gradients is tested in test_ddp_truth)."""
+    experiment = tiny_experiment({"train.epochs": 1, "distill.method": method, "train.workers": world})
+    for workers in (1, world):
+        folder = tmp_path / str(workers)
         folder.mkdir()
-        mp.spawn(_worker, (world, experiment, str(folder), free_port()), nprocs=world)
+        mp.spawn(_worker, (workers, experiment, str(folder), free_port()), nprocs=workers)
     one = torch.load(tmp_path / "1" / "seen-0.pt", weights_only=True)
-    two = [torch.load(tmp_path / "2" / f"seen-{rank}.pt", weights_only=True) for rank in (0, 1)]
-    assert len(one) == len(two[0]) == 3
-    for whole, left, right in zip(one, *two, strict=True):
-        assert torch.equal(whole, torch.cat([left, right]))
-    first, second = (json.loads((tmp_path / str(world) / "rows.json").read_text())[0]["steps"] for world in (1, 2))
-    assert first["weight_spread"] == pytest.approx(second["weight_spread"], rel=1e-5)
+    several = [torch.load(tmp_path / str(world) / f"seen-{rank}.pt", weights_only=True) for rank in range(world)]
+    assert len(one) == len(several[0]) == 3
+    for whole, *parts in zip(one, *several, strict=True):
+        assert torch.equal(whole, torch.cat(parts))
+    alone, shared = (json.loads((tmp_path / str(n) / "rows.json").read_text())[0] for n in (1, world))
+    assert alone["steps"]["weight_spread"] == pytest.approx(shared["steps"]["weight_spread"], rel=1e-5)
+    assert (alone["world"], shared["world"]) == (1, world)
 
 
 def test_a_file_that_breaks_is_left_out_and_told(tiny_experiment, tiny, tmp_path, caplog):

@@ -1,22 +1,37 @@
 """The command line.
 
-`vgsr prepare | shard | teach | measure | quality | methods | validate | train | embed | evaluate | compare |
-robustness | report | verify | best | ui`
+`vgsr prepare | shard | teach | measure | quality | methods | validate | train | import | embed | evaluate | compare |
+robustness | report | board | verify | best | ui`
 
 Each command reads its arguments, calls one room, and prints a table or a line. Rooms are imported inside the commands:
 `vgsr --help` and `vgsr validate` must not wait for Ray and MLflow to load. The modules register their commands.
 """
 
-from vgsr.cli import compare, corpus, evaluation, extraction, models, report, robustness, shards, tracked, training
+from vgsr.cli import (
+    board,
+    compare,
+    corpus,
+    evaluation,
+    extraction,
+    imported,
+    models,
+    report,
+    robustness,
+    shards,
+    tracked,
+    training,
+)
 from vgsr.cli.app import app, console
 from vgsr.mistakes import told
 
 __all__ = [
     "app",
+    "board",
     "compare",
     "corpus",
     "evaluation",
     "extraction",
+    "imported",
     "main",
     "models",
     "report",

@@ -3,8 +3,9 @@
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vgsr.mistakes import PlainConsole
 
 app = typer.Typer(
     help="Vision-guided speaker recognition: a face teacher, a speech student, and their laboratory.",
@@ -12,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = PlainConsole()
 
 
 def progress_bar() -> Progress:

@@ -76,6 +76,12 @@ def evaluate(
     systems, lists = places.tested(models, device), some_test_lists(corpus, trials or ())
     for each in systems:  # before anything is embedded
         evaluating.refuse_overlap(each.model, corpus, lists, namesakes)
+        if each.model.before:
+            said = (
+                f"warning: {each.title} has learnt from people whom nobody here knows (weights of {each.model.before})"
+            )
+            hint = "any of them in these trials make its figures look better than they are"
+            console.print(f"{said}: {hint}", style="yellow", soft_wrap=True)
     for each in systems:
         with progress_bar() as progress:
             task = progress.add_task(escape(each.title), total=None)
@@ -126,7 +132,7 @@ def _show(found: "Sequence[tuple[str, Tested]]", p_targets: Sequence[float]) -> 
                 for text in (f"{result.min_dcf[p]:.4f}", f"{result.act_dcf[p]:.4f}" if result.act_dcf else "–")
             ]
             cllr = "–" if result.cllr is None else f"{result.cllr:.4f}"
-            table.add_row(escape(name), f"{100 * result.eer:.3f}", *costs, f"{result.min_cllr:.4f}", cllr)
+            table.add_row(name, f"{100 * result.eer:.3f}", *costs, f"{result.min_cllr:.4f}", cllr)
         console.print(table)
         for line in dict.fromkeys(f"{result.protocol.line()}" for _, result in results):
             names = ", ".join(name for name, result in results if result.protocol.line() == line)

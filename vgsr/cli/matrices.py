@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from vgsr.cli.app import console
@@ -23,7 +22,7 @@ def show(systems: Systems) -> None:
     head, *rows = matrix.grid(systems)
     table = Table(title=_title(systems), title_justify="left")
     for place, heading in enumerate(head):
-        table.add_column(escape(heading), justify="right" if place else "left", overflow="fold")
+        table.add_column(heading, justify="right" if place else "left", overflow="fold")
     for row, after in zip(rows, [*rows[1:], [""]], strict=True):
         table.add_row(*row, end_section=after[0].startswith("mean") and not row[0].startswith("mean"))
     console.print(table)

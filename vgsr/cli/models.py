@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from vgsr.cli.app import app, console, progress_bar
@@ -149,9 +148,7 @@ def export(
 def _print_identification(file: Path, found: "Identification", top: int) -> None:
     table = Table("rank", "name", "score", "log-likelihood ratio", "probability")
     for rank, one in enumerate(found.candidates[:top], 1):
-        table.add_row(
-            str(rank), escape(one.name), f"{one.score:.4f}", f"{one.llr:+.2f}", f"{100 * one.probability:.1f} %"
-        )
+        table.add_row(str(rank), one.name, f"{one.score:.4f}", f"{one.llr:+.2f}", f"{100 * one.probability:.1f} %")
     table.add_row("", "nobody of them", "", "", f"{100 * found.stranger:.1f} %", style="dim")
     console.print(table)
     if found.problem:
@@ -168,5 +165,5 @@ def _print_left_out(problems: list[tuple[str, str]]) -> None:
     for column in ("left out", "reason"):
         table.add_column(column, overflow="fold")
     for name, reason in problems:
-        table.add_row(escape(name), escape(reason))
+        table.add_row(name, reason)
     console.print(table)

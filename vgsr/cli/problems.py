@@ -1,6 +1,5 @@
 """Inputs that were left out, as a person sees them."""
 
-from rich.markup import escape
 from rich.table import Table
 
 from vgsr.cli.app import console
@@ -12,7 +11,7 @@ def print_problems(problems: list[tuple[str, str]], shown: int = 20) -> None:
         return
     table = Table("left out", "reason", title=f"{len(problems):,} inputs left out")
     for name, reason in problems[:shown]:
-        table.add_row(escape(name), escape(reason))
+        table.add_row(name, reason)
     if len(problems) > shown:
         table.add_row(f"… and {len(problems) - shown:,} more", "all of them are in problems.parquet or the bank")
     console.print(table)

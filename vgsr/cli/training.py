@@ -1,5 +1,6 @@
 """Commands around a training: `methods`, `validate`, `train`."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def validate(experiment: Annotated[Path, typer.Argument(help="experiment YAML")]
     for line in check.check(loaded).lines:
         console.print(line, soft_wrap=True)
     console.print(
-        f"[green]{experiment}: valid[/green] (experiment {loaded.name}, digest {loaded.digest})", soft_wrap=True
+        f"{experiment}: valid (experiment {loaded.name}, digest {loaded.digest})", style="green", soft_wrap=True
     )
 
 
@@ -54,6 +55,10 @@ def train(
     storage: Annotated[
         str | None, typer.Option(help="where checkpoints go, a folder that all nodes reach or s3://…; not with --bare")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="how many; 2:8 for as many as the cluster has room for, between these, while it trains"),
+    ] = None,
 ) -> None:
     """Train one experiment on Ray Train; the same command goes on with a run that was stopped."""
     from vgsr import config
@@ -65,7 +70,10 @@ def train(
         raise config.ConfigError(
             "--bare keeps its checkpoints in the home folder: leave out one of --bare and --storage"
         )
-    loaded = config.load(experiment, overrides or [])
+    if bare and workers:
+        raise config.ConfigError("--bare is one process: leave out one of --bare and --workers")
+    fewest, most = _workers(workers) if workers else (0, 0)
+    loaded = config.load(experiment, [*(overrides or []), *([f"train.workers={most}"] if workers else [])])
     findings = check.check(loaded)
     loaded = resolve(loaded)
     for line in findings.lines:
@@ -80,5 +88,22 @@ def train(
     else:
         from vgsr import tracked
 
-        checkpoint = tracked.train(loaded, name, storage or str(runs), findings, console)
+        checkpoint = tracked.train(
+            loaded, name, storage or str(runs), findings, console, (fewest, most) if fewest < most else None
+        )
     console.print(f"best checkpoint: {checkpoint}", soft_wrap=True)
+
+
+def _workers(text: str) -> tuple[int, int]:
+    """`4` or `2:8` as fewest and most; ConfigError when it is neither."""
+    from vgsr.config import ConfigError
+
+    found = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", text, re.ASCII)
+    if not found:
+        raise ConfigError(f"--workers {text}: write how many, like 4, or the fewest and the most, like 2:8")
+    fewest, most = int(found[1]), int(found[2] or found[1])
+    if fewest < 1:
+        raise ConfigError(f"--workers {text}: a training needs at least 1 worker")
+    if fewest > most:
+        raise ConfigError(f"--workers {text}: the fewest come first: write {most}:{fewest}")
+    return fewest, most

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+from vgsr.config import training
+from vgsr.config.augment import Augment
+from vgsr.config.part import Part, Positive, Share, Width
+from vgsr.config.training import Phase, Train
 
 Signal = Literal[
     "face_norm",
@@ -30,20 +31,25 @@ Signal = Literal[
 SIGNALS: tuple[str, ...] = get_args(Signal)
 
 
-class Part(BaseModel):
-    """One section of an experiment: frozen, and every unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Corpus(Part):
     manifest: str = Field(min_length=1)  # folder written by `vgsr prepare`
 
 
 class Student(Part):
-    backbone: str = "ecapa"
-    channels: Count = 512
-    embedding: Count = 192
+    """None: as the backbone was published."""
+
+    backbone: str = "ecapa"  # a name from vgsr.students
+    channels: Width | None = None
+    embedding: Width | None = None
+    pooling: str | None = None  # a name from vgsr.students.pooling
+    start: str | None = None  # folder (or its student.safetensors) of `vgsr import`: weights that training begins with
+
+    @property
+    def width(self) -> int:
+        """How many numbers an embedding has, of a student whose settings are resolved."""
+        if self.embedding is None:
+            raise ValueError(f"student.embedding of {self.backbone!r} is not resolved")
+        return self.embedding
 
 
 class Teacher(Part):
@@ -78,7 +84,7 @@ class Quality(Part):
 class Distill(Part):
     method: str = "none"  # `none`, or a name from vgsr.distill
     weight: float | None = Field(None, ge=0)  # λ; none = the method's own default
-    options: dict[str, float] = {}
+    options: dict[str, float] = Field(default_factory=dict)
     margin: Margin = Margin()
 
 
@@ -100,10 +106,18 @@ Distillations = Annotated[
 
 
 class Classification(Part):
-    scale: Positive = 32.0
-    margin: float = Field(0.2, ge=0, lt=1.5)  # radians, AAM-softmax
+    loss: Literal["aam", "am", "softmax", "sphereface2"] = "aam"
+    scale: Positive = 32.0  # of cosines; softmax has none: its logits are W · embedding + b
+    margin: float = Field(0.2, ge=0, lt=1.5)  # aam: radians; am: cosine; sphereface2: as its margin_type says
     margin_start: float = Field(0.0, ge=0)  # epoch at which the margin leaves 0
-    margin_full: float = Field(0.0, ge=0)  # epoch at which it is reached; linear in between
+    margin_full: float = Field(0.0, ge=0)  # epoch at which it is reached
+    margin_shape: Literal["linear", "exponential"] = "linear"  # in between; exponential rises fast, then settles
+    sub_centres: Annotated[int, Field(ge=1, le=16)] = 1  # aam: centres a speaker, of which the nearest counts
+    top_k: int = Field(0, ge=0)  # aam: nearest wrong speakers that get the penalty; 0 = no penalty
+    top_k_penalty: float = Field(0.06, ge=0, lt=1.5)  # radians, at the full margin; it follows the margin's schedule
+    margin_type: Literal["cosine", "angle"] = "cosine"  # sphereface2: C, on g(cos θ), or A, on θ in radians
+    positive_weight: float = Field(0.7, gt=0, lt=1)  # sphereface2: λ, of the right class against all others
+    exponent: Annotated[int, Field(ge=1, le=16)] = 3  # sphereface2: t of g
 
     @model_validator(mode="after")
     def _order(self) -> "Classification":
@@ -111,38 +125,29 @@ class Classification(Part):
             raise ValueError("margin_full lies before margin_start")
         return self
 
-
-class Augment(Part):
-    noise: str | None = None  # folder of noise recordings
-    rirs: str | None = None  # folder of room impulse responses
-    noise_probability: Share = 0.6
-    rir_probability: Share = 0.3
-    snr: tuple[float, float] = (0.0, 20.0)  # dB, uniform
-    time_mask: int = Field(0, ge=0)  # frames at most
-    frequency_mask: int = Field(0, ge=0)  # mel bins at most
-
     @model_validator(mode="after")
-    def _range(self) -> "Augment":
-        if self.snr[0] > self.snr[1]:
-            raise ValueError(f"snr runs from {self.snr[0]:g} down to {self.snr[1]:g} dB: write the lower bound first")
+    def _of_the_loss(self) -> "Classification":
+        # What is left at its default is not wrong, only unused: the resolved experiment writes all of it.
+        lost = [
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in _OF_THE_LOSS[self.loss] and getattr(self, name) != field.default
+        ]
+        if lost:
+            known = ", ".join(_OF_THE_LOSS[self.loss][1:]) or "no options"
+            raise ValueError(f"{' and '.join(lost)}: the loss {self.loss!r} has no such option (it has {known})")
+        if not self.top_k and self.top_k_penalty != type(self).model_fields["top_k_penalty"].default:
+            raise ValueError("top_k_penalty without top_k: say for how many wrong speakers")
         return self
 
 
-class Train(Part):
-    epochs: Count = 10
-    batch: Count = 64  # utterances over all workers together
-    crop_seconds: Positive = 2.0
-    learning_rate: Positive = 1e-3
-    final_learning_rate: Positive = 1e-5
-    warmup_epochs: float = Field(1.0, ge=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    gradient_clip: Positive = 5.0  # norm over all parameters
-    workers: Count = 1  # Ray Train workers
-    cpus_per_worker: Positive = 1.0
-    gpu: bool = False
-    precision: Literal["auto", "float32", "bf16"] = "auto"  # auto = bf16 on a GPU, float32 on a CPU
-    loader_processes: int = Field(0, ge=0)  # 0 = a thread of the worker reads ahead
-    checkpoint_batches: int = Field(0, ge=0)  # also checkpoint within an epoch, every so many batches; 0 = no
+_MARGIN = ("loss", "scale", "margin", "margin_start", "margin_full", "margin_shape")
+_OF_THE_LOSS: dict[str, tuple[str, ...]] = {
+    "aam": (*_MARGIN, "sub_centres", "top_k", "top_k_penalty"),
+    "am": _MARGIN,
+    "softmax": ("loss",),
+    "sphereface2": (*_MARGIN, "margin_type", "positive_weight", "exponent"),
+}
 
 
 class Evaluate(Part):
@@ -157,8 +162,9 @@ class Evaluate(Part):
 class Experiment(Part):
     """A whole experiment. Two equal experiments over manifests of one digest give the same numbers."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
-    seed: int = Field(0, ge=0)
+    # The name of a folder too: neither `..` nor a hidden one, and nothing that looks like an option.
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     corpus: Corpus
     student: Student = Student()
     teacher: Teacher = Teacher()
@@ -167,6 +173,7 @@ class Experiment(Part):
     classification: Classification = Classification()
     augment: Augment = Augment()
     train: Train = Train()
+    phases: tuple[Phase, ...] = ()  # after the training, in order
     evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")
@@ -176,12 +183,17 @@ class Experiment(Part):
             raise ValueError(f"a list in distill names different methods, and not 'none': {', '.join(names)}")
         if self.taught and self.teacher.bank is None:
             raise ValueError("distill.method is set but teacher.bank is not: `vgsr teach` makes a bank")
-        if self.train.batch % self.train.workers:
-            raise ValueError(
-                f"train.batch ({self.train.batch}) is the global batch and must divide by "
-                f"train.workers ({self.train.workers})"
-            )
+        training.check(self.train, self.phases)
+        if any((phase.top_k or 0) > self.classification.top_k for phase in self.phases):
+            raise ValueError("a phase has a larger top_k than classification: it may only take away from the penalty")
+        if self.classification.loss == "softmax" and any(phase.margin for phase in self.phases):
+            raise ValueError("a phase has a margin, but the loss 'softmax' has none")
         return self
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the training and of all phases together."""
+        return self.train.epochs + sum(phase.epochs for phase in self.phases)
 
     @property
     def taught(self) -> tuple[Distill, ...]:

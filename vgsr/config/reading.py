@@ -6,36 +6,72 @@ the nearest valid name.
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import ValidationError
 
-from vgsr.config.experiment import Experiment, Part
+from vgsr.config import yaml_file
+from vgsr.config.experiment import Experiment
+from vgsr.config.part import Part
+from vgsr.config.yaml_file import ConfigError
 
 P = TypeVar("P", bound=Part)
 
-
-class ConfigError(Exception):
-    """An experiment that cannot be run as written; the text says which key and what to do."""
+MOST_MISTAKES = 20  # that one message lists
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+RECIPES = Path(__file__).parents[1] / "recipes"
+MOST_BASES = 4  # that follow one another
 
 
 def load(file: str | Path, overrides: Iterable[str] = ()) -> Experiment:
-    """The experiment in a YAML file with `key.sub=value` overrides. Paths in it are relative to the file."""
+    """The experiment in a YAML file, or a recipe by its name, with `key.sub=value` overrides.
+
+    Paths in a file are relative to it. Where it names another file, or a recipe, as its `base`, it says only what it
+    changes of that one.
+    """
     file = Path(file)
-    try:
-        values = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {error}") from error
+    if NAME.fullmatch(str(file)) and not file.exists():
+        if str(file) not in recipes():
+            raise ConfigError(f"{file}: neither a file nor a recipe{nearest(str(file), recipes())}")
+        file = RECIPES / f"{file}.yaml"
+    return build(_read(file, ()), parse_overrides(overrides), where=str(file))
+
+
+def recipes() -> list[str]:
+    """Names of the recipes that VGSR comes with, in order."""
+    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
+
+
+def _read(file: Path, after: tuple[Path, ...]) -> dict[str, Any]:
+    """The values of a file and of its bases; `after`: the files that brought us here."""
+    values = yaml_file.read(file)
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: an experiment is a mapping of keys, this is {type(values).__name__}")
-    _resolve_paths(values, file.absolute().parent)
-    return build(values, parse_overrides(overrides), where=str(file))
+    folder = file.absolute().parent
+    _resolve_paths(values, folder)
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{file}: base: the path of another experiment's YAML, not {base!r}")
+    after = (*after, file.resolve())
+    below = RECIPES / f"{base}.yaml" if base in recipes() else Path(_absolute(base, folder))
+    if below.resolve() in after or len(after) > MOST_BASES:
+        raise ConfigError(f"{file}: base: {below} leads back here, or through more than {MOST_BASES} files")
+    return _merged(_read(below, after), values)
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections are merged; whatever else stands in `changes`, a list too, takes the place of the base's."""
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def build(
@@ -53,7 +89,9 @@ def validated(model: type[P], values: Mapping[str, Any], where: str) -> P:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem, model, values) for problem in error.errors()]
+        problems = error.errors()
+        lines = [_explain(problem, model, values) for problem in problems[:MOST_MISTAKES]]
+        lines += [f"… and {len(problems) - MOST_MISTAKES:,} more"] * (len(problems) > MOST_MISTAKES)
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
 
 
@@ -74,15 +112,13 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
         key, sign, text = argument.partition("=")
         if not sign or not key:
             raise ConfigError(f"override {argument!r} is not of the form key.sub=value")
-        try:
-            changes[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override {argument!r}: the value is not YAML") from error
+        changes[key] = yaml_file.parse(text, f"override {argument!r}")
     return changes
 
 
 PATH_KEYS = (
     ("corpus", "manifest"),
+    ("student", "start"),
     ("teacher", "bank"),
     ("augment", "noise"),
     ("augment", "rirs"),
@@ -130,7 +166,8 @@ def _explain(problem: Any, model: type[Part], values: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (it is {problem['input']!r})" if key else message
+    given = repr(problem["input"])
+    return f"{key}: {message} (it is {given if len(given) < 200 else f'{given[:200]}…'})" if key else message
 
 
 def _keys_at(model: Any, section: list[str | int]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from vgsr import students
 from vgsr.config import SIGNALS, ConfigError, Experiment
@@ -22,12 +23,12 @@ from vgsr.distill.distillation import ObjectiveError
 from vgsr.evaluation import metrics, noisy, overlap
 from vgsr.evaluation.lists import VALIDATION, test_lists
 from vgsr.storage import StorageError
+from vgsr.students import heads
 from vgsr.teachers.bank import Bank, BankError
 from vgsr.teachers.coverage import Coverage
 from vgsr.teachers.pairing import PairingError
 from vgsr.teachers.scores import trial_scores
-from vgsr.training import signals
-from vgsr.training.frontend import BINS
+from vgsr.training import course, signals, start
 from vgsr.training.learner import bank_of, data_digest, distillation, pair_faces, resolve, training_speakers
 
 # Recordings that are looked at, spread evenly over the training set.
@@ -38,7 +39,8 @@ SAMPLE = 50
 class Findings:
     """What an experiment points at.
 
-    data_digest: of corpus and bank together. teacher_eer: on the validation trials; None without a teacher or scores.
+    data_digest: of corpus, bank and weights to start from together. teacher_eer: on the validation trials; None
+    without a teacher or scores.
     coverage: of the training set by faces; None without a teacher. signals: the quality signals that are known here.
     """
 
@@ -75,6 +77,7 @@ def check(experiment: Experiment) -> Findings:
     lines = attempt("corpus", lambda: _corpus(experiment, manifest))
     lines += attempt("student", lambda: _student(experiment))
     lines += attempt("distill", lambda: _method(experiment))
+    lines += attempt("classification", lambda: _classifier(experiment, manifest))
     found = _Found()
     lines += attempt("augment", lambda: _augment(experiment, found))
     lines += attempt("evaluate", lambda: _evaluate(experiment, manifest, found))
@@ -84,7 +87,7 @@ def check(experiment: Experiment) -> Findings:
     return Findings(
         tuple(lines),
         manifest.digest,
-        data_digest(manifest, found.bank),
+        data_digest(manifest, found.bank, start.digest(experiment.student)),
         manifest.synthetic,
         found.eer,
         found.coverage,
@@ -96,7 +99,7 @@ def check(experiment: Experiment) -> Findings:
 class _Found:
     """What the checks find besides their lines."""
 
-    noise: augment.NoiseSource | None = None  # of training
+    noise: augment.Noises | None = None  # of training
     bank: Bank | None = None
     eer: float | None = None
     coverage: Coverage | None = None
@@ -130,19 +133,26 @@ def _corpus(experiment: Experiment, manifest: Manifest) -> list[str]:
     hours = pc.sum(train["seconds"]).as_py() / 3600
     speakers = len(train["speaker"].unique())
     kind = ", SYNTHETIC" if manifest.synthetic else ""
-    line = (
+    return [
         f"corpus {manifest.corpus} ({manifest.digest[:12]}{kind}): {len(train):,} training utterances of "
-        f"{speakers:,} speakers, {hours:.2f} h; {len(trials):,} validation trials"
-    )
-    small = len(train) < experiment.train.batch
-    return [line] + ["warning: the corpus is smaller than one batch; each batch repeats utterances"] * small
+        f"{speakers:,} speakers, {hours:.2f} h, read from {manifest.location}; {len(trials):,} validation trials"
+    ]
 
 
 def _student(experiment: Experiment) -> list[str]:
-    wanted = experiment.student
-    model = students.build(wanted.backbone, bins=BINS, channels=wanted.channels, embedding=wanted.embedding)
+    wanted = students.resolve(experiment.student)
+    with torch.device("meta"):  # counted, not made
+        model = students.of(wanted)
     count = sum(parameter.numel() for parameter in model.parameters())
-    return [f"student {wanted.backbone} C={wanted.channels}: {count / 1e6:.2f} M parameters"]
+    line = f"student {wanted.backbone} C={wanted.channels}: {count / 1e6:.2f} M parameters"
+    start.check(wanted, model)
+    if wanted.start is None:
+        return [line]
+    return [
+        f"{line}, starting from {wanted.start}",
+        "warning: those weights have learnt from speakers that are not told apart here: any who are in validation or "
+        "tests make its figures look better than they are",
+    ]
 
 
 def _method(experiment: Experiment) -> list[str]:
@@ -161,11 +171,18 @@ def _method(experiment: Experiment) -> list[str]:
     return lines or ["no distillation"]
 
 
+def _classifier(experiment: Experiment, manifest: Manifest) -> list[str]:
+    speakers, of_each = len(training_speakers(manifest)), experiment.augment.classes
+    heads.check(experiment.classification, speakers * of_each)
+    told = [f"classes: {speakers:,} speakers, each at {of_each} speeds"] if of_each > 1 else []
+    return [*told, *course.lines(experiment, manifest.split("train", ["seconds"])["seconds"].to_numpy())]
+
+
 def _augment(experiment: Experiment, found: _Found) -> list[str]:
     lines = []
     if experiment.augment.noise:
-        noise = found.noise = augment.NoiseSource.of(experiment.augment.noise)
-        lines.append(f"noise: {len(noise.files)} recordings, {len(noise.problems)} left out")
+        noise = found.noise = augment.Noises.of(experiment.augment)
+        lines.append(f"noise: {'; '.join(map(str, noise.kinds))}; {len(noise.problems)} left out")
     if experiment.augment.rirs:
         rirs = augment.RirBank.of(experiment.augment.rirs)
         lines.append(f"reverberation: {len(rirs.paths)} impulse responses, {len(rirs.problems)} left out")

@@ -4,8 +4,10 @@ Everything random about a crop comes from generators of its own address, one str
 an augmentation that is switched off leaves everything else as it was.
 """
 
+import copy
 import logging
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset
 
+from vgsr import students
 from vgsr.config import Experiment
 from vgsr.data import audio, augment, batches, features, recordings
 from vgsr.data.batches import Address, Stream
@@ -21,7 +24,6 @@ from vgsr.data.catalogue import Catalogue
 from vgsr.data.manifest import Manifest
 from vgsr.teachers.pairing import Pairing
 from vgsr.training import signals
-from vgsr.training.frontend import BINS
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +45,34 @@ class Crops(Dataset):
         pairing: Pairing | None,
     ) -> None:
         settings = experiment.augment
-        self.noise = augment.NoiseSource.of(settings.noise) if settings.noise else None
+        self.noise = augment.Noises.of(settings) if settings.noise else None
         self.rirs = augment.RirBank.of(settings.rirs) if settings.rirs else None
+        self._rooms = len(self.rirs.paths) if self.rirs else 0
         for source in (self.noise, self.rirs):
             for problem in source.problems if source else ():
                 log.warning("left out of augmentation: %s: %s", problem.uri, problem.reason)
-        self._settings, self._seed, self._batch = settings, experiment.seed, experiment.train.batch
+        self._seed, self._bins = experiment.seed, students.bins(experiment.student)
+        self._cut(experiment)
         self._signals = signals.of(experiment.quality.signals, utterances, pairing)
-        self._samples = round(experiment.train.crop_seconds * audio.RATE)
         self._manifest, self._pairing = manifest, pairing
         self._recordings = Catalogue.of(utterances)
         labels = pc.index_in(utterances["speaker"], value_set=pa.array(speakers, pa.string()))
-        self._labels = np.asarray(labels.to_numpy(), np.int32)
+        self._labels, self._persons = np.asarray(labels.to_numpy(), np.int32), len(speakers)
         self._broken: set[str] = set()
+
+    def _cut(self, experiment: Experiment) -> None:
+        self._settings, self._batch = experiment.augment, experiment.train.batch
+        self._samples = round(experiment.train.crop_seconds * audio.RATE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that loads crops draws a room's number only; the bank would fill its shared memory."""
+        return {**self.__dict__, "rirs": None}
+
+    def during(self, experiment: Experiment) -> "Crops":
+        """The same utterances, cut as another phase of the same experiment wants them."""
+        other = copy.copy(self)
+        other._cut(experiment)
+        return other
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -67,51 +84,59 @@ class Crops(Dataset):
 
     def __getitem__(self, address: Address) -> dict[str, Any]:
         epoch, position, row = address
-        wave, readable = self._wave(batches.generator(self._seed, epoch, position, Stream.CROP), row)
-        rng = batches.generator(self._seed, epoch, position, Stream.AUGMENT)
-        drawn = augment.draw(
-            rng,
-            frames=features.frames(self._samples),
-            bins=BINS,
-            noise_probability=self._settings.noise_probability if self.noise else 0.0,
-            snr_db=self._settings.snr,
-            reverb_probability=self._settings.rir_probability,
-            rirs=len(self.rirs.rirs) if self.rirs else 0,
-            time_width=self._settings.time_mask,
-            frequency_width=self._settings.frequency_mask,
+        stream = partial(batches.generator, self._seed, epoch, position)
+        settings, samples = self._settings, self._samples
+        drawn, rng = augment.draw(
+            stream,
+            settings,
+            frames=features.frames(samples),
+            bins=self._bins,
+            kinds=self.noise.kinds if self.noise else (),
+            rirs=self._rooms,
         )
-        crop = {"wave": wave, "readable": readable, "draw": drawn, "label": self._labels[row]}
+        factor = settings.speeds[drawn.speed]
+        wave, readable = self._wave(stream(Stream.CROP), row, augment.needed(samples, factor))
+        other = self._persons * drawn.speed if settings.speeds_as_speakers else 0
+        crop = {"wave": wave, "readable": readable, "draw": drawn, "label": self._labels[row] + other}
         if self.noise:
             noisy = math.isfinite(drawn.snr_db)
-            crop["noise"] = self.noise.draw(rng, self._samples)[0] if noisy else np.zeros_like(wave)
-        face = self._face(batches.generator(self._seed, epoch, position, Stream.FACE), row)
+            crop["noise"] = self.noise.kinds[drawn.kind].draw(rng, samples) if noisy else None
+        face = self._face(stream(Stream.FACE), row)
         teacher = self._pairing.direction(face) if self._pairing and face is not None else self._no_teacher()
         values = self._signals.of_crop(row, face, drawn.snr_db)
         return {**crop, "teacher": teacher, "has_face": face is not None, "signals": values}
 
     def collate(self, crops: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Stack crops: wave, noise `[B, T]`, draws, label `[B]`, teacher `[B, dt]`, signals `[B, S]`."""
-        batch: dict[str, torch.Tensor] = {
-            name: torch.from_numpy(np.stack([crop[name] for crop in crops]))
-            for name in ("wave", "noise", "teacher")
-            if name in crops[0]
+        """Stack crops: noise `[B, T]`, draws, label `[B]`, teacher `[B, dt]`, signals `[B, S]`; wave `[B, W]`, of which
+        a crop at another speed needs its own length (W: that of the fastest) and has silence behind it."""
+        batch = {
+            "wave": _rows([crop["wave"] for crop in crops], augment.needed(self._samples, max(self._settings.speeds)))
         }
+        if self.noise:
+            batch["noise"] = _rows([crop["noise"] for crop in crops], self._samples)
+        batch["teacher"] = torch.from_numpy(np.stack([crop["teacher"] for crop in crops]))
         for name in ("label", "has_face", "readable"):  # as int64: not every backend gathers booleans
             batch[name] = torch.tensor([int(crop[name]) for crop in crops])
         batch["signals"] = torch.tensor([crop["signals"] for crop in crops], dtype=torch.float32).reshape(
             len(crops), -1
         )
-        batch["snr_db"], batch["rir_index"], batch["masks"] = augment.stack([crop["draw"] for crop in crops])
+        drawn = augment.stack([crop["draw"] for crop in crops])
+        batch |= {"snr_db": drawn.snr_db, "rir_index": drawn.rir_index, "masks": drawn.masks}
+        if len(self._settings.speeds) > 1:
+            batch["speed"] = drawn.speed
+        if self._settings.band_probability:
+            batch["band"] = drawn.band
         return batch
 
     def training_signals(self) -> torch.Tensor:
         """Quality signals `[n, S]` over the training set, of clean speech: what signals are standardised by."""
         return torch.from_numpy(self._signals.table())
 
-    def _wave(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, bool]:
-        """A random crop `[T]`, repeated where the utterance is shorter; silence and False where it cannot be read."""
+    def _wave(self, rng: np.random.Generator, row: int, samples: int) -> tuple[np.ndarray, bool]:
+        """A random part `[samples]`, repeated where the utterance is shorter; silence and False where it cannot be
+        read."""
         uri, start, seconds = self._recordings[row]
-        crop = self._samples / audio.RATE
+        crop = samples / audio.RATE
         offset = rng.random() * max(0.0, seconds - crop)
         try:
             wave = recordings.read(self._manifest, uri, start + offset, min(crop, seconds))
@@ -119,8 +144,8 @@ class Crops(Dataset):
             if uri not in self._broken:
                 self._broken.add(uri)
                 log.warning("left out of training: %s", error)
-            return np.zeros(self._samples, np.float32), False
-        return np.resize(wave, self._samples), True
+            return np.zeros(samples, np.float32), False
+        return np.resize(wave, samples), True
 
     def _face(self, rng: np.random.Generator, row: int) -> int | None:
         faces = self._pairing.faces[row] if self._pairing else ()
@@ -128,3 +153,12 @@ class Crops(Dataset):
 
     def _no_teacher(self) -> np.ndarray:
         return np.zeros(self._pairing.dimension if self._pairing else 0, np.float32)
+
+
+def _rows(waves: list[np.ndarray | None], samples: int) -> torch.Tensor:
+    """`[B, samples]` of waves with silence behind each, and of silence where there is none."""
+    rows = np.zeros((len(waves), samples), np.float32)
+    for row, wave in zip(rows, waves, strict=True):
+        if wave is not None:
+            row[: len(wave)] = wave
+    return torch.from_numpy(rows)

@@ -3,31 +3,36 @@
 import torch
 from torch import nn
 
+from vgsr import students
 from vgsr.config import Experiment
-from vgsr.data.augment import RirBank, add_noise, reverberate, spec_augment
+from vgsr.data.augment import RirBank, Speeds, add_noise, band_limit, reverberate, spec_augment
 from vgsr.data.features import Fbank
-
-BINS = 80
 
 
 class Frontend(nn.Module):
-    """Reverberation, noise, filterbank, SpecAugment, in the order in which a room and a microphone do it."""
+    """Speed, reverberation, noise, a band's limits, filterbank, SpecAugment: in the order in which they happen."""
 
     rirs: torch.Tensor | None
 
     def __init__(self, experiment: Experiment, rirs: RirBank | None) -> None:
         super().__init__()
-        self.fbank = Fbank(BINS)
-        self.masked = experiment.augment.time_mask > 0 or experiment.augment.frequency_mask > 0
+        settings = experiment.augment
+        self.speeds = Speeds(settings.speeds)
+        self.fbank = Fbank(students.bins(experiment.student))
+        self.masked = settings.time_mask > 0 or settings.frequency_mask > 0
         self.register_buffer("rirs", rirs.rirs if rirs else None, persistent=False)
 
     @torch.no_grad()
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """A collated batch → features `[B, frames, BINS]`."""
+        """A collated batch → features `[B, frames, bins]`."""
         wave = batch["wave"]
+        if "speed" in batch:
+            wave = self.speeds(wave, batch["speed"])
         if self.rirs is not None:
             wave = reverberate(wave, self.rirs, batch["rir_index"])
         if "noise" in batch:
             wave = add_noise(wave, batch["noise"], batch["snr_db"])
+        if "band" in batch:
+            wave = band_limit(wave, batch["band"])
         features = self.fbank(wave)
         return spec_augment(features, batch["masks"]) if self.masked else features

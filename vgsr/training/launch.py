@@ -5,69 +5,36 @@ caller's process as they happen. The same name in the same storage goes on from 
 """
 
 import os
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
-from ray.train import (
-    Checkpoint,
-    CheckpointConfig,
-    FailureConfig,
-    RunConfig,
-    ScalingConfig,
-    get_checkpoint,
-    get_context,
-    report,
-)
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.util.queue import Empty, Queue
 
-from vgsr import config
 from vgsr.config import Experiment
-from vgsr.storage import filesystem
-from vgsr.training import loop
-from vgsr.training.session import Row, checkpoint_name
+from vgsr.training import crew, ending
+from vgsr.training.crew import Crew, Wanted
+
+if TYPE_CHECKING:
+    from vgsr.training.session import Row  # which loads PyTorch
 
 OnStep = Callable[[int, int, int], None]
+OnStarted = Callable[[dict[str, Any]], None]
 
-# How often a run's controller looks at its workers; its default of 2 s is also how long every report would take.
-POLL_SECONDS = "0.2"
-# Worker losses (a crash, a lost node) that a run survives before it counts as failed.
+# What Ray Train reads from the environment. Its controller looks at its workers every 2 s unless told. It asks for the
+# workers of a lost node again after 60 s, and retries without end.
+SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30"}
+# Worker losses (a crash, a lost node) that a run survives before it counts as failed. A preemption that was announced
+# is not one of them.
 MAX_FAILURES = 3
-DRIVER_RESOURCE = "trial_driver"
-# For a cluster of this machine alone. A trial is eight small processes of which only the workers compute: Ray need not
-# warn of so many; and nobody preempts this machine, so nothing has to watch for it.
-LOCAL = {"RAY_worker_maximum_startup_concurrency": "16", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+# How long to listen for a message before looking whether a run has stalled, or what keeps it waiting.
+LISTEN_SECONDS = 2.0
+
+_kept: list[Crew] = []  # the crew that this process keeps for its next run, at most one
 
 
-def connect() -> None:
-    """Join the cluster that `$RAY_ADDRESS` names, else one that runs on this machine, else start one here.
-
-    `RAY_ADDRESS=local` starts one in any case. ConnectionError when a named cluster does not answer.
-
-    The dashboard stays on: Ray frees the workers of a pruned trial through it. A cluster that we start also offers
-    the resource on which trial drivers are placed, so that they take no core from training.
-    """
-    if ray.is_initialized():
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    if address != "local":
-        try:
-            ray.init(address=address, **quiet)
-            return
-        except ConnectionError:
-            if address != "auto":
-                raise
-    for name, value in LOCAL.items():
-        os.environ.setdefault(name, value)
-    ray.init("local", include_dashboard=True, dashboard_host="127.0.0.1", resources={DRIVER_RESOURCE: 1000}, **quiet)
+class Stalled(Exception):
+    """A run gave no sign of life for so long that it was ended."""
 
 
 def fit(
@@ -75,55 +42,58 @@ def fit(
     *,
     name: str,
     storage: str,
-    on_row: Callable[[Row], None],
+    on_row: "Callable[[Row], None]",
     on_step: OnStep | None = None,
+    on_started: OnStarted | None = None,
+    workers: tuple[int, int] | None = None,
     retries: int = MAX_FAILURES,
+    stall_seconds: float | None = None,
+    keep: bool = False,
 ) -> None:
     """Train on Ray; returns when the run has ended, raises what it failed with once it has lost `retries` + 1 workers.
 
-    `on_row` and `on_step` are called in this process and thread. An exception from them (Tune stops a trial this way)
-    ends the call; the workers end with the process that owns them.
+    `on_row`, `on_step` and `on_started` (facts of an attempt) are called in this process and thread. `workers` is a
+    range between which the run grows and shrinks with the cluster; None: as many as the experiment says. Stalled when
+    running workers say nothing for `stall_seconds`; waiting for resources is no stall.
+
+    keep: the workers stay for a while, for the next run of this process, which then starts at once; until `leave`.
+    They wait after each row for `on_row` to return, and stay too where it raises: Tune stops a trial this way.
+    However the call ends otherwise, no worker and no placement group of the run is left.
     """
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_SECONDS)
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
     settings = experiment.train
-    queue = Queue(actor_options={"num_cpus": 0})
-    system, folder = filesystem(storage)
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"experiment": experiment.model_dump(mode="json"), "queue": queue},
-        scaling_config=ScalingConfig(
-            num_workers=settings.workers,
-            use_gpu=settings.gpu,
-            resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1} if settings.gpu else {})},
-        ),
-        torch_config=TorchConfig(backend="nccl" if settings.gpu else "gloo"),
-        run_config=RunConfig(
-            name=name,
-            storage_path=folder,
-            storage_filesystem=system,
-            failure_config=FailureConfig(max_failures=retries),
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute="selection", checkpoint_score_order="min"
-            ),
-        ),
-    )
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            trainer.fit()
-        except BaseException as error:  # handed over to the caller's thread, below
-            failure.append(error)
-
-    # In a thread: this one must stay free to hand rows on while the run goes on.
-    thread = threading.Thread(target=run, name=f"fit-{name}", daemon=True)
-    thread.start()
+    wanted = Wanted(workers or settings.workers, settings.cpus_per_worker, settings.gpu, retries)
+    order = {
+        "experiment": experiment.model_dump(mode="json"),
+        "place": f"{storage.rstrip('/')}/{name}",
+        "timed": workers is not None and not settings.checkpoint_batches,
+        "keep": keep,
+    }
+    ours, number = _given(order, wanted, name, storage)
+    hear = {"row": on_row, "step": lambda place: on_step and on_step(*place), "started": on_started or (lambda _: None)}
     try:
-        _drain(queue, thread, on_row, on_step)
-    finally:
-        queue.shutdown()
-    if failure:
-        raise failure[0]
+        ended = _drain(ours, number, hear, keep, stall_seconds)
+    except _Stopped as stopped:
+        _kept.append(ours)
+        raise stopped.cause from None
+    except BaseException:
+        ours.dismiss()
+        raise
+    if not ended:
+        _kept.append(ours)
+        return
+    ours.join()
+    if ours.failure:
+        raise ours.failure[0]
+    if keep:
+        raise RuntimeError(f"the workers of run {name} have left before its end")
+
+
+def leave() -> None:
+    """End the crew that this process has kept, if it has one."""
+    while _kept:
+        _kept.pop().dismiss()
 
 
 def checkpoint_path(storage: str, name: str, checkpoint: str) -> str:
@@ -131,63 +101,72 @@ def checkpoint_path(storage: str, name: str, checkpoint: str) -> str:
     return f"{storage.rstrip('/')}/{name}/{checkpoint}"
 
 
-def _drain(queue: Queue, thread: threading.Thread, on_row: Callable[[Row], None], on_step: OnStep | None) -> None:
+class _Stopped(Exception):
+    """`on_row` has raised, and the workers wait for another order."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+
+
+def _given(order: dict[str, Any], wanted: Wanted, name: str, storage: str) -> tuple[Crew, int]:
+    """A crew that has the order, the kept one if that is as wanted, and the order's number."""
+    while _kept:
+        ours = _kept.pop()
+        if ours.wanted == wanted and ours.there:
+            number = ray.get(ours.exchange.give.remote(order))
+            if number is not None:
+                ours.at = time.monotonic()
+                return ours, number
+        ours.dismiss()
+    ending.clear_orphans()
+    ours = crew.start(wanted, _work, name, storage)
+    return ours, ray.get(ours.exchange.give.remote(order))
+
+
+def _work(settings: dict[str, Any]) -> None:
+    # Imported in the worker alone: the process that launches it needs no PyTorch.
+    from ray.train.torch.config import TorchConfigContextManager
+
+    from vgsr.training import worker
+
+    with TorchConfigContextManager():
+        worker.work(settings["exchange"])
+
+
+def _drain(
+    ours: Crew, number: int, hear: dict[str, Callable[[Any], Any]], keep: bool, stall_seconds: float | None
+) -> bool:
+    """Hand the messages of an order on until its end; whether that was the end of the crew."""
+    place = "its start"
     while True:
-        running = thread.is_alive()  # asked before the queue: what a dead run left is still read
-        try:
-            kind, content = queue.get(timeout=0.5)
-        except Empty:
-            if not running:
-                return
+        message = ours.hear(LISTEN_SECONDS)
+        if message is None:
+            silent = time.monotonic() - ours.at
+            if ours.running and stall_seconds is not None and silent > stall_seconds:
+                raise Stalled(f"no sign of life for {silent:.0f} s since {place}")
+            if not ours.running:
+                ending.clear_orphans()
             continue
-        if kind == "row":
-            on_row(content)
-        elif on_step:
-            on_step(*content)
+        kind, content, about = message
+        if kind == crew.END or (kind == "finished" and about == number and keep):
+            return kind == crew.END
+        if about != number or kind == "finished":
+            continue
+        if kind == "step":
+            place = "epoch {}, batch {} of {}".format(*content)
+        elif kind == "row":
+            place = f"the end of epoch {content['epoch']}"
+        if kind == "row" and keep:
+            _judged(ours, number, content, hear["row"])
+        else:
+            hear[kind](content)
 
 
-def _worker(settings: dict[str, Any]) -> None:
-    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    session = RaySession(settings["queue"])
-    loop.train(config.build(settings["experiment"]), session, session.on_step)
-
-
-class RaySession:
-    """The loop's session inside a Ray Train worker."""
-
-    STEP_SECONDS = 1.0  # at most one sign of life a second
-
-    def __init__(self, queue: Queue) -> None:
-        context = get_context()
-        self.rank, self.world, self.device = context.get_world_rank(), context.get_world_size(), get_device()
-        self._queue, self._told = queue, 0.0
-
-    @contextmanager
-    def resume(self) -> Iterator[Path | None]:
-        """The run's last reported checkpoint, copied here for the time of the `with`."""
-        checkpoint = get_checkpoint()
-        if checkpoint is None:
-            yield None
-            return
-        with checkpoint.as_directory() as folder:
-            yield Path(folder)
-
-    def report(self, row: Row, write: Callable[[Path], None] | None) -> None:
-        """Report to Ray Train (rank 0 brings the checkpoint), then hand a finished epoch's row to the caller."""
-        checkpoint = None
-        if write is not None and self.rank == 0:
-            folder = Path(tempfile.mkdtemp(prefix="vgsr-checkpoint-"))
-            write(folder)
-            checkpoint = Checkpoint.from_directory(folder)
-        brief = {key: value for key, value in row.items() if key not in ("steps", "history")}
-        place = checkpoint_name(row["epoch"], row["batch"]) if write else None
-        report(brief, checkpoint=checkpoint, checkpoint_dir_name=place, delete_local_checkpoint_after_upload=True)
-        if self.rank == 0 and "val_eer" in row:
-            self._queue.put(("row", row))
-
-    def on_step(self, epoch: int, batch: int, batches: int) -> None:
-        """Tell the caller how far the epoch is."""
-        now = time.monotonic()
-        if self.rank == 0 and now - self._told > self.STEP_SECONDS:
-            self._told = now
-            self._queue.put(("step", (epoch, batch, batches)))
+def _judged(ours: Crew, number: int, row: "Row", on_row: "Callable[[Row], None]") -> None:
+    """Hand a row on, and let the workers know whether to go on."""
+    try:
+        on_row(row)
+    except BaseException as error:
+        ray.get(ours.exchange.judge.remote(number, row["epoch"], False))
+        raise _Stopped(error) from error
+    ray.get(ours.exchange.judge.remote(number, row["epoch"], True))

@@ -24,33 +24,64 @@ from vgsr.teachers import bank as banks
 from vgsr.teachers.bank import Bank
 from vgsr.teachers.coverage import Coverage
 from vgsr.teachers.pairing import Pairing, pair
-from vgsr.training import signals
+from vgsr.training import optimiser as optimisers
+from vgsr.training import phases, signals, start
+from vgsr.training.averaging import Average
+from vgsr.training.compiled import compiled
 from vgsr.training.crops import Crops, columns
-from vgsr.training.frontend import BINS, Frontend
+from vgsr.training.frontend import Frontend
+from vgsr.training.phases import Stretch
 from vgsr.training.session import Session
 
 
 @dataclass
 class Learner:
-    """Everything a step touches. `parallel_*` are the same modules, wrapped where there are several workers."""
+    """Everything a step touches. `parallel_*` are the same modules, wrapped where there are several workers, and the
+    student compiled where the experiment says so."""
 
     manifest: Manifest
     speakers: list[str]
     crops: Crops
     noise: NoiseSource | None  # of validation
-    data_digest: str  # of the manifest and, with a teacher, of the bank
+    data_digest: str  # of the manifest, with a teacher of the bank, and of the weights to start from
     coverage: Coverage | None  # of the training set by faces; None without a teacher
     frontend: Frontend
     student: nn.Module
-    heads: nn.Module
+    heads: Heads
     parallel_student: nn.Module
     parallel_heads: nn.Module
     objective: Objective
     optimiser: torch.optim.Optimizer
-    parameters: list[nn.Parameter]
-    batches: int
+    stretch: Stretch  # the phase that it is in
+    average: Average
     bf16: bool
-    aam_margin: float = 0.0
+    class_margin: float = 0.0
+    steps_before: int = 0  # of the phases before this one
+
+    @property
+    def batches(self) -> int:
+        """In an epoch of the phase."""
+        return self.crops.batches_per_epoch
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that the optimiser moves."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    @property
+    def weights(self) -> dict[str, nn.Module]:
+        """The modules whose weights are averaged."""
+        return {"student": self.student, "heads": self.heads}
+
+    def enter(self, stretch: Stretch, *, fresh: bool) -> None:
+        """Go on to the next phase. fresh: at its very beginning, where a new optimiser starts."""
+        self.steps_before += self.batches * self.stretch.experiment.train.epochs
+        self.stretch, self.crops = stretch, self.crops.during(stretch.experiment)
+        self.heads.settings = stretch.experiment.classification
+        if fresh:
+            self.optimiser = optimisers.build(
+                stretch.experiment.train, (self.student, self.heads), self.objective.parameters()
+            )
 
     def train_mode(self) -> None:
         """Validation leaves the student in eval mode."""
@@ -59,19 +90,26 @@ class Learner:
 
 
 def resolve(experiment: Experiment) -> Experiment:
-    """The experiment with every default filled in that depends on another choice: λ on the method."""
+    """The experiment with every default filled in that depends on another choice: λ on the method, the student's sizes
+    on its backbone."""
     filled = [
         one if one.weight is not None else one.model_copy(update={"weight": methods.find(one.method).weight})
         for one in experiment.taught
     ]
-    return experiment.model_copy(update={"distill": tuple(filled)}) if filled else experiment
+    student = students.resolve(experiment.student)
+    return experiment.model_copy(update={"student": student, **({"distill": tuple(filled)} if filled else {})})
 
 
-def data_digest(manifest: Manifest, bank: Bank | None) -> str:
-    """64 hex digits over what a run learns from: the manifest's content, the bank's origin (our definition)."""
+def data_digest(manifest: Manifest, bank: Bank | None, started: str | None = None) -> str:
+    """64 hex digits over what a run learns from: the manifest's content, the bank's origin (our definition).
+
+    started: digest of the weights that it starts from, if there are any.
+    """
     parts = [manifest.digest]
     if bank:
         parts += [bank.digest, bank.manifest_digest, bank.recipe]
+    if started:
+        parts.append(started)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -108,31 +146,22 @@ def build(experiment: Experiment, session: Session) -> Learner:
     if not speakers:
         raise ConfigError(f"corpus.manifest: {manifest.place} has no utterance in its split 'train'")
     bank = bank_of(experiment)
-    data, pairing = data_digest(manifest, bank), pair_faces(experiment, manifest, speakers, bank) if bank else None
+    data = data_digest(manifest, bank, start.digest(experiment.student))
+    pairing = pair_faces(experiment, manifest, speakers, bank) if bank else None
     del bank  # its table is large
     # A column is read again rather than kept: a million names and sessions are as large as all that a crop needs.
     crops = Crops(experiment, manifest, manifest.split("train", columns(experiment)), speakers, pairing)
     pa.default_memory_pool().release_unused()  # what they were made of
     dimension = pairing.dimension if pairing else 0
     torch.manual_seed(experiment.seed)
-    student = students.build(
-        experiment.student.backbone,
-        bins=BINS,
-        channels=experiment.student.channels,
-        embedding=experiment.student.embedding,
-    ).to(session.device)
+    student = students.of(experiment.student).to(session.device)
+    start.load(experiment.student, student)
     projected = any(methods.find(one.method).needs_projector for one in experiment.taught)
-    heads = Heads(
-        experiment.student.embedding, len(speakers), experiment.classification.scale, dimension if projected else None
-    ).to(session.device)
+    classes = len(speakers) * experiment.augment.classes
+    heads = Heads(experiment.student.width, classes, experiment.classification, dimension if projected else None)
+    heads = heads.to(session.device)
     objective = _objective(experiment, crops, pairing).to(session.device)
-    decayed = [p for module in (student, heads) for p in module.parameters() if p.dim() > 1]
-    free = [p for module in (student, heads) for p in module.parameters() if p.dim() <= 1]
-    free += list(objective.parameters())
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": experiment.train.weight_decay}, {"params": free, "weight_decay": 0.0}],
-        lr=experiment.train.learning_rate,
-    )
+    parallel_student = _parallel(student, session)
     return Learner(
         manifest=manifest,
         speakers=speakers,
@@ -143,12 +172,12 @@ def build(experiment: Experiment, session: Session) -> Learner:
         frontend=Frontend(experiment, crops.rirs).to(session.device),
         student=student,
         heads=heads,
-        parallel_student=_parallel(student, session),
+        parallel_student=compiled(parallel_student) if experiment.train.compile else parallel_student,
         parallel_heads=_parallel(heads, session),
         objective=objective,
-        optimiser=optimiser,
-        parameters=decayed + free,
-        batches=crops.batches_per_epoch,
+        optimiser=optimisers.build(experiment.train, (student, heads), objective.parameters()),
+        stretch=phases.stretches(experiment)[0],
+        average=Average(),
         bf16=experiment.train.precision == "bf16"
         or (experiment.train.precision == "auto" and session.device.type == "cuda"),
     )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from vgsr.config import Experiment
 from vgsr.distill.objective import OF_TAUGHT, figure_names
 from vgsr.training import state
 from vgsr.training.learner import Learner
-from vgsr.training.session import Row, checkpoint_name
+from vgsr.training.session import Row, Session, checkpoint_name
 from vgsr.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def close_epoch(
     learner: Learner,
     position: state.Position,
     validation: Validation,
-    speed: dict[str, float],
+    speed: Row,
 ) -> Row:
     """Move the position to the next epoch and return the finished one's row."""
     means = _means(learner, position.sums)
@@ -62,6 +63,8 @@ def close_epoch(
     row: Row = {
         "epoch": position.epoch,
         "batch": 0,
+        "phase": learner.stretch.name,
+        "averaged": learner.stretch.averaged(position.epoch - 1),
         **means,
         "unreadable": position.sums["unreadable"],
         **(learner.coverage.figures if learner.coverage else {}),
@@ -71,9 +74,9 @@ def close_epoch(
         # What keeps the best checkpoint: the lower EER, and of equal ones the earlier.
         "selection": validation.result.eer + 1e-9 * position.epoch,
         "learning_rate": learner.optimiser.param_groups[0]["lr"],
-        "aam_margin": learner.aam_margin,
+        "class_margin": learner.class_margin,
         "steps": {name: list(values) for name, values in position.steps.items()},
-        "first_step": (position.epoch - 1) * learner.batches,
+        "first_step": learner.steps_before + (position.epoch - 1 - learner.stretch.first) * learner.batches,
         "total_seconds": sum(past["seconds"] + past["validation_seconds"] for past in [*position.history, speed]),
         **speed,
     }
@@ -84,6 +87,12 @@ def close_epoch(
     for earlier in position.history[:-STEPS_KEPT]:
         earlier.pop("steps", None)
     return row
+
+
+def attempt(session: Session) -> Row:
+    """What a row says of the attempt that it comes from: its name, its workers, its age in seconds."""
+    age = time.monotonic() - session.entered
+    return {"attempt": session.attempt, "attempt_seconds": age, "world": session.world}
 
 
 def _shares(learner: Learner) -> dict[str, str]:
@@ -119,10 +128,10 @@ def _idle(learner: Learner, row: Row) -> list[str]:
     return said
 
 
-def diverged(position: state.Position) -> Row:
-    """The row of a run whose loss is no longer finite: the worst EER, and the best so far."""
+def diverged(position: state.Position, about: Row) -> Row:
+    """The row of a run whose loss is no longer finite: the worst EER, and the best so far. about: see `attempt`."""
     last = position.history[-1] if position.history else {}
-    row = {**last, "epoch": position.epoch + 1, "batch": position.batch, "diverged": True, "val_eer": 1.0}
+    row = {**last, "epoch": position.epoch + 1, "batch": position.batch, "diverged": True, "val_eer": 1.0, **about}
     row.setdefault("best_val_eer", 1.0)
     return row
 
@@ -154,6 +163,7 @@ def writer(
         heads=learner.heads,
         objective=learner.objective,
         optimiser=learner.optimiser,
+        average=learner.average,
         position=position,
         speakers=learner.speakers,
         facts=facts,

@@ -1,18 +1,19 @@
 """Where a loop runs: the few things it asks of its surroundings, and the plainest surroundings there are.
 
 The loop knows only the `Session` protocol; `LocalSession` is a folder on disk (bare runs, tests, a GPU machine
-without Ray), `launch.py` has the one on Ray Train.
+without Ray), `worker.py` has the one on Ray Train.
 """
 
-import os
-import shutil
-import tempfile
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+
+from vgsr.training import stored
 
 Row = dict[str, Any]  # one epoch's figures, JSON types only
 
@@ -22,12 +23,24 @@ def checkpoint_name(epoch: int, batch: int) -> str:
     return f"{epoch:05d}-{batch:06d}"
 
 
+def finished_epochs(checkpoint: str) -> int:
+    """The epochs behind a checkpoint of this name."""
+    return int(checkpoint.partition("-")[0])
+
+
+def attempt_name() -> str:
+    """8 hex digits: one start of a run, until its workers end or are lost."""
+    return uuid.uuid4().hex[:8]
+
+
 class Session(Protocol):
     """What the loop may ask: who am I, where did I stop, take this report."""
 
     rank: int
     world: int
     device: torch.device
+    attempt: str  # `attempt_name`, the same on every worker
+    entered: float  # `time.monotonic()` at its start
 
     def resume(self) -> Any:
         """Context manager: the folder of the checkpoint to go on from, or None."""
@@ -38,9 +51,15 @@ class Session(Protocol):
         `write(folder)` is called on rank 0 only. A row without `val_eer` is no epoch: it only carries a checkpoint.
         """
 
+    def wants_checkpoint(self) -> bool:
+        """Whether a checkpoint is wanted here, within an epoch: the machine is about to be taken away, say.
+
+        Asked after every batch, by every worker; all get the same answer.
+        """
+
 
 class LocalSession:
-    """A run in a folder: `checkpoints/00003-0000` (epoch-batch); the best and the latest are kept."""
+    """A run in a folder, whose checkpoints are in `checkpoints` there (`stored`)."""
 
     def __init__(
         self,
@@ -51,33 +70,25 @@ class LocalSession:
         world: int = 1,
     ) -> None:
         self.rank, self.world, self.device = rank, world, torch.device(device)
+        self.attempt, self.entered = attempt_name(), time.monotonic()
         self.checkpoints = Path(folder).absolute() / "checkpoints"
         self._on_row = on_row
-        if rank == 0:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            for leftover in self.checkpoints.glob(".writing-*"):  # a killed run's unfinished checkpoint
-                shutil.rmtree(leftover)
 
     @contextmanager
     def resume(self) -> Iterator[Path | None]:
         """The latest whole checkpoint."""
-        yield max(self._all(), default=None)
+        name = stored.latest(self.checkpoints)
+        yield self.checkpoints / name if name else None
 
     def report(self, row: Row, write: Callable[[Path], None] | None) -> None:
-        """Write the checkpoint (whole or not at all), drop those no longer needed, hand the row on."""
+        """Write the checkpoint, hand the row on."""
         if self.rank:
             return
         if write is not None:
-            writing = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.checkpoints))
-            write(writing)
-            place = self.checkpoints / checkpoint_name(row["epoch"], row["batch"])
-            shutil.rmtree(place, ignore_errors=True)  # only ever the same position of a run that was resumed earlier
-            os.replace(writing, place)
-            keep = {place, self.checkpoints / row["best_checkpoint"]} if row.get("best_checkpoint") else {place}
-            for old in set(self._all()) - keep:
-                shutil.rmtree(old)
+            stored.save(self.checkpoints, checkpoint_name(row["epoch"], row["batch"]), row["best_checkpoint"], write)
         if self._on_row:
             self._on_row(row)
 
-    def _all(self) -> list[Path]:
-        return [path for path in self.checkpoints.iterdir() if not path.name.startswith(".")]
+    def wants_checkpoint(self) -> bool:
+        """Never: nobody takes this machine away."""
+        return False

@@ -1,31 +1,32 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped, and all that the finished model needs.
 
     student.safetensors  heads.safetensors   weights
-    training.pt                              optimiser, objective (margin statistics), position: tensors and numbers
+    training.pt                              optimiser, objective (margin statistics), sums of weights, position
     experiment.yaml  checkpoint.json         the resolved experiment; epoch, figures, calibration, data digests
     speakers.txt                             training speakers in class order (evaluation refuses to test on them)
 
 Random numbers are functions of (seed, position), see `vgsr.data.batches`, so there is no generator to save. Nothing
-here is unpickled: safetensors, `weights_only=True`, YAML and JSON.
+here is unpickled: safetensors, `weights_only=True`, YAML and JSON (`checkpoint_files`).
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import vgsr
 from vgsr.config import Experiment
+from vgsr.training import checkpoint_files
+from vgsr.training.averaging import Average
+from vgsr.training.checkpoint_files import CheckpointError
 
 FORMAT = 2
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be used here; the text says why."""
+CHECKPOINT = r"(\d{5,}-\d{6,})?"  # what the folder of one is called, see `session.checkpoint_name`; none yet
 
 
 @dataclass
@@ -49,6 +50,7 @@ def write(
     heads: nn.Module,
     objective: nn.Module,
     optimiser: torch.optim.Optimizer,
+    average: Average | None = None,
     position: Position,
     speakers: list[str],
     facts: dict[str, Any],
@@ -62,6 +64,7 @@ def write(
             "experiment": experiment.digest,
             "objective": objective.state_dict(),
             "optimiser": optimiser.state_dict(),
+            "average": (average or Average()).state(),
             "position": asdict(position),
         },
         folder / "training.pt",
@@ -81,39 +84,43 @@ def read(
     heads: nn.Module,
     objective: nn.Module,
     optimiser: torch.optim.Optimizer,
+    average: Average,
     device: torch.device,
 ) -> Position:
     """Load a checkpoint into the given parts; CheckpointError when it belongs to another experiment or other data."""
     facts = header(folder)
-    saved = torch.load(folder / "training.pt", map_location=device, weights_only=True)
-    if saved["experiment"] != experiment.digest:
+    saved = checkpoint_files.training_state(folder, device)
+    if saved.get("experiment") != experiment.digest:
         raise CheckpointError(
-            f"{folder}: this checkpoint is of another experiment (digest {saved['experiment']}, now "
+            f"{folder}: this checkpoint is of another experiment (digest {str(saved.get('experiment'))[:12]}, now "
             f"{experiment.digest}); give the changed experiment another name"
         )
-    if facts["data_digest"] != data_digest:
+    if facts.get("data_digest") != data_digest:
         raise CheckpointError(
-            f"{folder}: the training corpus or its teacher bank has changed since this checkpoint (digest "
-            f"{facts['data_digest'][:12]}, now {data_digest[:12]}); give the experiment another name"
+            f"{folder}: the training corpus, its teacher bank or the weights to start from have changed since this "
+            "checkpoint (digest "
+            f"{str(facts.get('data_digest'))[:12]}, now {data_digest[:12]}); give the experiment another name"
         )
-    student.load_state_dict(load_file(folder / "student.safetensors", device=str(device)))
-    heads.load_state_dict(load_file(folder / "heads.safetensors", device=str(device)))
-    objective.load_state_dict(saved["objective"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return Position(**saved["position"])
+    try:
+        position = Position(**saved["position"])
+        if not re.fullmatch(CHECKPOINT, position.best_checkpoint):
+            raise ValueError(f"a checkpoint is not called {position.best_checkpoint[:80]!r}")
+        objective.load_state_dict(saved["objective"])
+        average.restore(saved["average"], {"student": student, "heads": heads})
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}/training.pt: damaged ({str(error)[:200]})") from error
+    checkpoint_files.load_weights(checkpoint_files.file_of(folder, "student.safetensors"), student, device)
+    checkpoint_files.load_weights(checkpoint_files.file_of(folder, "heads.safetensors"), heads, device)
+    checkpoint_files.load_optimiser(folder, optimiser, saved.get("optimiser"))
+    return position
 
 
 def header(folder: str | Path) -> dict[str, Any]:
     """checkpoint.json of a checkpoint folder; CheckpointError when there is none or its format is newer."""
-    file = Path(folder) / "checkpoint.json"
-    try:
-        facts = json.loads(file.read_text())
-    except OSError as error:
-        raise CheckpointError(f"{folder}: not a checkpoint (no checkpoint.json in it)") from error
-    except ValueError as error:
-        raise CheckpointError(f"{file}: damaged ({error})") from error
+    facts = checkpoint_files.facts(folder)
     if facts.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: checkpoint format {facts.get('format')}; this VGSR reads format {FORMAT}")
+        said = str(facts.get("format"))[:40]
+        raise CheckpointError(f"{folder}: checkpoint format {said}; this VGSR reads format {FORMAT}")
     return facts
 
 

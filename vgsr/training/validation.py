@@ -1,7 +1,7 @@
 """Validation: the student on the trials of held-out training speakers, shared out among the workers."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +50,10 @@ def validate(
     rank: int,
     world: int,
     device: torch.device,
+    advance: Callable[[], None] = lambda: None,
 ) -> Validation:
-    """Score the validation list; every worker embeds its share and returns the same figures.
+    """Score the validation list; every worker embeds its share and returns the same figures. `advance` is called after
+    each utterance of the own share.
 
     With `noise`, the list is scored once more for each SNR in `snrs` (dB), and costs as much each time. With several
     workers the running statistics of normalisation layers are those of rank 0, as in the checkpoint.
@@ -63,7 +65,7 @@ def validate(
     ids, labels = embedding.trial_utterances(trials), trials["label"].to_numpy()
 
     def scores(disturb: embedding.Disturb) -> np.ndarray:
-        own = embedding.embed(student, fbank, manifest, ids[rank::world], device, disturb=disturb)
+        own = embedding.embed(student, fbank, manifest, ids[rank::world], device, advance, disturb)
         return scoring.cosine_scores(_whole(own, len(ids), world), ids, trials)
 
     clean = scores(embedding.as_recorded)
