@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from vgsr import students
+from vgsr.config import Classification
 from vgsr.data.features import Fbank
 from vgsr.distill import METHODS, Distillation, Margin, Method, Objective
 from vgsr.students.heads import Heads
@@ -38,7 +39,7 @@ def seconds(work: Callable[[], None]) -> float:
 
 def classifier(projected: bool) -> Heads:
     """Fresh heads, with a projector to the teacher's space if there is to be one."""
-    return Heads(EMBEDDING, SPEAKERS, scale=32.0, teacher_dim=TEACHER if projected else None)
+    return Heads(EMBEDDING, SPEAKERS, Classification(), teacher_dim=TEACHER if projected else None)
 
 
 def loss(heads: Heads, objective: Objective, embedding: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
