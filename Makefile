@@ -5,13 +5,16 @@ BIN := .venv/bin
 # Runs of this checkout stay in it; commands run by hand use ~/vgsr, or $VGSR_HOME.
 export VGSR_HOME ?= $(CURDIR)/runs
 
-.PHONY: demo test lint ui clean
+.PHONY: demo test test-faults lint ui clean
 
 demo: .venv/ready
 	$(BIN)/python sweeps/margin_search.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+test-faults: .venv/ready
+	$(BIN)/python -m pytest -m faults
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What all tests share: the optional real recordings, a tiny corpus and its checkpoints, an S3 server, a faulty one."""
 
 import os
+import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, settings
 # No test judges time: a busy machine must not fail one.
 settings.register_profile("vgsr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vgsr")
+
+# Jobs and nodes of a test find `python` and `ray` where the tests run, also where nobody activated the environment.
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +84,12 @@ def untrained(tmp_path_factory):
 
     from vgsr import config, students
     from vgsr.training import state
-    from vgsr.training.frontend import BINS
 
     def write(seed=0, folder=None, **facts):
         folder = folder or tmp_path_factory.mktemp("untrained")
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
-        student = students.build("ecapa", bins=BINS, channels=8, embedding=16)
+        student = students.build("ecapa", channels=8, embedding=16)
         part = nn.Linear(1, 1)
         state.write(
             folder,
