@@ -1,6 +1,7 @@
 """What all tests share: the optional real recordings, a tiny corpus and its checkpoints, an S3 server, a faulty one."""
 
 import os
+import signal
 import sys
 import uuid
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ settings.load_profile("vgsr")
 
 # Jobs and nodes of a test find `python` and `ray` where the tests run, also where nobody activated the environment.
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+
+
+# A job in the background of a shell ignores Ctrl-C, and so would all that tests start and press it in.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

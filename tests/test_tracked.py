@@ -29,7 +29,6 @@ def train(tiny_experiment, tmp_path, monkeypatch):
     """Trains with a fake of Ray Train, which reports `rows` and then fails with `error`; what was printed."""
     monkeypatch.setenv("VGSR_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(tracked.cluster, "connect", lambda: None)
-    monkeypatch.setattr(tracked, "LEAVING", 20.0)
     alive = tracking.connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
     asked = []
 
@@ -45,8 +44,7 @@ def train(tiny_experiment, tmp_path, monkeypatch):
         tracker = tracking.Tracker(alive.uri, Dead(), alive.experiment_id) if dead else alive
         monkeypatch.setattr(tracked.tracking, "connect", lambda: tracker)
         monkeypatch.setattr(tracked.launch, "fit", fit)
-        if dead:
-            monkeypatch.setattr(tracked, "LEAVING", 0.5)
+        monkeypatch.setattr(tracked, "LEAVING", 0.5 if dead else 20.0)
         findings = Findings((), "d", "e", synthetic=True, teacher_eer=0.1, coverage=None, signals=())
         with (tmp_path / "said").open("a") as file:
             console = Console(file=file, width=200)

@@ -152,10 +152,6 @@ def test_an_interrupt_leaves_no_ray_behind(names: Manifest, folder: str) -> None
     started = family(driver.pid)
     assert any("raylet" in command for command in started.values())
     driver.send_signal(signal.SIGINT)
-    try:
-        said = driver.communicate(timeout=60)[1]
-    except subprocess.TimeoutExpired:  # one that meets Ray within a callback of its own can be lost; one presses again
-        driver.send_signal(signal.SIGINT)
-        said = driver.communicate(timeout=60)[1]
+    said = driver.communicate(timeout=120)[1]
     assert "KeyboardInterrupt" in said.decode()
     wait_for("the end of Ray", lambda: not any(map(lives, started)))

@@ -28,6 +28,14 @@ INEXACT = 0.1  # s that a header may be wrong by: an MP3's does not count what i
 FAILURES = (aac.DecodingError, soundfile.LibsndfileError, OSError, RuntimeError, UnicodeEncodeError)
 
 
+class _Forward(soundfile.SoundFile):
+    """One that goes on where a read ended: its parent then seeks there, and FLAC decodes a frame for nothing."""
+
+    def seekable(self) -> bool:
+        """Not by the parent's reads; `seek` itself works."""
+        return False
+
+
 class AudioError(Exception):
     """A recording that cannot be used; the text names the file and the reason."""
 
@@ -93,7 +101,7 @@ def recorded(place: Place, start: float = 0.0, seconds: float | None = None) -> 
             _check_length(wanted, stream.channels, stream.rate)
             samples, rate = aac.read(path, start, seconds)
             return samples.astype(np.float32) / 32768, rate
-        with soundfile.SoundFile(str(path)) as file:
+        with _Forward(str(path)) as file:
             return _part(file, path.stat().st_size, start, seconds)
     except FAILURES as error:
         raise AudioError(place, _reason(path, error)) from error
@@ -103,7 +111,7 @@ def decode(content: bytes, name: Place, start: float = 0.0, seconds: float | Non
     """`recorded` of the content of a file that libsndfile reads; `name` is for the AudioError."""
     _check_part(name, start, seconds)
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
+        with _Forward(io.BytesIO(content)) as file:
             return _part(file, len(content), start, seconds)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(name, f"unreadable ({_said(error)})") from error
@@ -137,7 +145,8 @@ def _part(file: soundfile.SoundFile, size: int, start: float, seconds: float | N
     first = min(round(start * rate), file.frames)
     wanted = file.frames - first if seconds is None else min(round(seconds * rate), file.frames - first)
     _check_length(wanted, file.channels, rate)
-    file.seek(first)
+    if first:
+        file.seek(first)
     samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted - INEXACT * rate:
         there, told = (f"{(first + count) / rate:.2f} s" for count in (len(samples), wanted))

@@ -7,6 +7,7 @@ an augmentation that is switched off leaves everything else as it was.
 import copy
 import logging
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -101,7 +102,7 @@ class Crops(Dataset):
         if self.noise:
             noisy = math.isfinite(drawn.snr_db)
             crop["noise"] = self.noise.kinds[drawn.kind].draw(rng, samples) if noisy else None
-        face = self._face(stream(Stream.FACE), row)
+        face = self._face(stream, row)
         teacher = self._pairing.direction(face) if self._pairing and face is not None else self._no_teacher()
         values = self._signals.of_crop(row, face, drawn.snr_db)
         return {**crop, "teacher": teacher, "has_face": face is not None, "signals": values}
@@ -147,9 +148,9 @@ class Crops(Dataset):
             return np.zeros(samples, np.float32), False
         return np.resize(wave, samples), True
 
-    def _face(self, rng: np.random.Generator, row: int) -> int | None:
+    def _face(self, stream: Callable[[Stream], np.random.Generator], row: int) -> int | None:
         faces = self._pairing.faces[row] if self._pairing else ()
-        return int(faces[int(rng.random() * len(faces))]) if len(faces) else None
+        return int(faces[int(stream(Stream.FACE).random() * len(faces))]) if len(faces) else None
 
     def _no_teacher(self) -> np.ndarray:
         return np.zeros(self._pairing.dimension if self._pairing else 0, np.float32)
