@@ -8,7 +8,6 @@ speakers have no face; in one step a worker's whole share has none, in another n
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -100,7 +99,7 @@ def steps(names: tuple[str, ...], rank: int, world: int) -> list[dict[str, Tenso
     return seen
 
 
-def _worker(rank: int, world: int, port: int, place: str) -> None:
+def _worker(rank: int, world: int, place: str, port: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     torch.save({" + ".join(names): steps(names, rank, world) for names in COMBINATIONS}, f"{place}/{rank}.pt")
@@ -108,9 +107,9 @@ def _worker(rank: int, world: int, port: int, place: str) -> None:
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def of_workers(request, tmp_path_factory, free_port):
+def of_workers(request, tmp_path_factory, together):
     place, world = tmp_path_factory.mktemp("workers"), request.param
-    mp.spawn(_worker, (world, free_port(), str(place)), nprocs=world)
+    together(world, _worker, world, str(place))
     return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 

@@ -2,7 +2,6 @@
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from vgsr.training.gather import collect, gather
@@ -19,7 +18,7 @@ def model() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)).double()
 
 
-def _worker(rank: int, shares: list[int], rows: torch.Tensor, port: int, place: str) -> None:
+def _worker(rank: int, shares: list[int], rows: torch.Tensor, place: str, port: int) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(shares))
     student = DistributedDataParallel(model())
     loss = pairwise(student, rows.split(shares)[rank], shares)
@@ -30,13 +29,13 @@ def _worker(rank: int, shares: list[int], rows: torch.Tensor, port: int, place: 
     dist.destroy_process_group()
 
 
-def test_loss_and_gradients_are_those_of_the_whole_batch(tmp_path, free_port):
+def test_loss_and_gradients_are_those_of_the_whole_batch(tmp_path, together):
     shares = [2, 1, 5]
     rows = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     student = model()
     loss = pairwise(student, rows, [8])
     loss.backward()
-    mp.spawn(_worker, (shares, rows, free_port(), str(tmp_path)), nprocs=len(shares))
+    together(len(shares), _worker, shares, rows, str(tmp_path))
     for rank in range(len(shares)):
         part = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert part["told"] == [[float(one), 0.5] for one in range(len(shares))]

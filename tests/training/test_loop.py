@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import torch.multiprocessing as mp
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -205,14 +204,14 @@ def _worker(rank, world, experiment, folder, port):
 
 
 @pytest.mark.parametrize(("method", "world"), [("cosine", 2), ("vid", 3)])
-def test_several_workers_see_the_global_batches_of_one(tiny_experiment, tmp_path, method, world, free_port):
+def test_several_workers_see_the_global_batches_of_one(tiny_experiment, tmp_path, method, world, together):
     """The same crops in the same order, weighed over the whole batch. Losses differ: normalisation layers see a part of
     it each (that the gathered loss has exact gradients is tested in test_ddp_truth)."""
     experiment = tiny_experiment({"train.epochs": 1, "distill.method": method, "train.workers": world})
     for workers in (1, world):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        mp.spawn(_worker, (workers, experiment, str(folder), free_port()), nprocs=workers)
+        together(workers, _worker, workers, experiment, str(folder))
     one = torch.load(tmp_path / "1" / "seen-0.pt", weights_only=True)
     several = [torch.load(tmp_path / str(world) / f"seen-{rank}.pt", weights_only=True) for rank in range(world)]
     assert len(one) == len(several[0]) == 3

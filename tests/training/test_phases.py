@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -234,10 +233,10 @@ def _spawned(rank, world, experiment, folder, port):
 
 
 def test_several_workers_resume_exactly_and_fewer_go_on_with_the_same_batches(
-    tiny_experiment, tmp_path, free_port, monkeypatch
+    tiny_experiment, tmp_path, together, monkeypatch
 ):
     experiment = tiny_experiment({**SHORT, "train.checkpoint_batches": 1, "train.workers": 2})
-    mp.spawn(_spawned, (2, experiment, tmp_path, free_port()), nprocs=2)
+    together(2, _spawned, 2, experiment, tmp_path)
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
     assert latest(tmp_path / "shrunk").name == "00003-000000"
     seen, taken = {}, loop._step
