@@ -102,6 +102,7 @@ def test_two_actors_do_what_one_process_does(cluster: str, names: Manifest, fold
     assert {len(pids) for pids in processes(folder).values()} == {1}
 
 
+@pytest.mark.faults
 def test_a_killed_actor_costs_its_part_alone_a_row_that_kills_itself(
     cluster: str, names: Manifest, folder: str, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_an_actor_is_not_started_for_ever(tmp_path: Path) -> None:
         actor._refuse_restarts(place)
 
 
+@pytest.mark.faults
 def test_a_killed_driver_goes_on(cluster: str, names: Manifest, folder: str, tmp_path: Path) -> None:
     command = [sys.executable, backwards.__file__, names.place, folder, "1", "0.02"]
     driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": cluster}, stdout=subprocess.DEVNULL)
@@ -144,6 +146,7 @@ def test_a_killed_driver_goes_on(cluster: str, names: Manifest, folder: str, tmp
     assert all((Path(folder) / name).read_bytes() == content for name, content in before.items())
 
 
+@pytest.mark.faults
 def test_an_interrupt_leaves_no_ray_behind(names: Manifest, folder: str) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY")}
     command = [sys.executable, backwards.__file__, names.place, folder, "1", "0.5"]

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,18 +59,15 @@ def test_training_learns_and_reports(tiny_experiment, tmp_path):
     assert kept == sorted({last["best_checkpoint"], "00006-000000"})
 
 
-# Runs the loop in a process that kills itself, without any chance to clean up, at a given step.
-KILLED = """
-import os, signal, sys, torch
-from vgsr import config
-from vgsr.training import loop
-from vgsr.training.session import LocalSession
-torch.set_num_threads(1)
-def on_step(epoch, batch, batches):
-    if (epoch, batch) == (int(sys.argv[3]), int(sys.argv[4])):
-        os.kill(os.getpid(), signal.SIGKILL)
-loop.train(config.load(sys.argv[1]), LocalSession(sys.argv[2]), on_step)
-"""
+def _killed(experiment, folder, epoch, batch):
+    """A run in a process that kills itself, without any chance to clean up, at a given step."""
+
+    def on_step(*place):
+        if place[:2] == (epoch, batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    loop.train(experiment, LocalSession(folder), on_step)
 
 
 # Whatever an objective can keep from batch to batch: learned tensors, a queue, running statistics, a schedule.
@@ -90,13 +85,10 @@ KEEPS = {
 
 @pytest.mark.parametrize(("epoch", "batch", "within", "more"), [(1, 2, 0, {}), (2, 3, 2, {}), (2, 3, 2, KEEPS)])
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tiny_experiment, tmp_path, epoch, batch, within, more
+    tiny_experiment, tmp_path, alone, epoch, batch, within, more
 ):
     experiment = tiny_experiment({"train.epochs": 3, "train.checkpoint_batches": within, **more})
-    (tmp_path / "e.yaml").write_text(experiment.yaml())
-    command = [sys.executable, "-c", KILLED, tmp_path / "e.yaml", tmp_path / "killed", str(epoch), str(batch)]
-    killed = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert alone(_killed, experiment, tmp_path / "killed", epoch, batch) == -signal.SIGKILL
     assert state.header(latest(tmp_path / "killed"))["epoch"] == epoch
     assert state.header(latest(tmp_path / "killed"))["batch"] == (within if within else 0)
     resumed = rows_of(experiment, tmp_path / "killed")
@@ -109,34 +101,33 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
         assert resumed[-1][name] == whole[-1][name]
 
 
-# Runs the loop in a session that wants a checkpoint after a given number of batches, and is killed at the next sign of
-# life: in the next batch, or in the validation.
-NOTICED = """
-import os, signal, sys, torch
-from vgsr import config
-from vgsr.training import loop
-from vgsr.training.session import LocalSession
-torch.set_num_threads(1)
 class Noticed(LocalSession):
-    asked = 0
+    """Wants a checkpoint after so many batches."""
+
+    after, asked = 0, 0
+
     def wants_checkpoint(self):
         self.asked += 1
-        return self.asked == int(sys.argv[3])
-session = Noticed(sys.argv[2])
-def on_step(epoch, batch, batches):
-    if session.asked == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-loop.train(config.load(sys.argv[1]), session, on_step)
-"""
+        return self.asked == self.after
+
+
+def _noticed(experiment, folder, after):
+    """A run that is killed at the next sign of life behind a wanted checkpoint: in the next batch, or in validation."""
+    session = Noticed(folder)
+    session.after = after
+
+    def on_step(*_):
+        if session.asked == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    loop.train(experiment, session, on_step)
 
 
 @pytest.mark.parametrize(("after", "name"), [(5, "00001-000002"), (6, "00001-000003")])
-def test_a_checkpoint_that_is_wanted_stands_where_it_was_asked_for(tiny_experiment, tmp_path, after, name):
+def test_a_checkpoint_that_is_wanted_stands_where_it_was_asked_for(tiny_experiment, tmp_path, alone, after, name):
     experiment = tiny_experiment({"train.epochs": 3, "classification.margin_full": 2.5})
-    (tmp_path / "e.yaml").write_text(experiment.yaml())
-    command = [sys.executable, "-c", NOTICED, tmp_path / "e.yaml", tmp_path / "killed", str(after)]
-    killed = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert alone(_noticed, experiment, tmp_path / "killed", after) == -signal.SIGKILL
     assert latest(tmp_path / "killed").name == name
     resumed, whole = rows_of(experiment, tmp_path / "killed"), rows_of(experiment, tmp_path / "whole")
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
