@@ -146,6 +146,17 @@ def film():
     return write
 
 
+@pytest.fixture
+def one_thread():
+    """As a worker with one core has it: how many there are decides the order of a sum, and so its last digits."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def free_port():
     """Returns a loopback port that was free a moment ago."""

@@ -15,18 +15,6 @@ def margin_search(experiment, *settings):
     return [sys.executable, str(REPOSITORY / "sweeps" / "margin_search.py"), f"experiment={experiment}", *settings]
 
 
-def environment(home, **more):
-    """That of the tests, with a home and a Ray of its own; MLflow lies in the home unless `more` says otherwise."""
-    own = {
-        "VGSR_HOME": str(home),
-        "RAY_ADDRESS": "local",
-        "RAY_AUTH_MODE": "disabled",
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-    }
-    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own | more
-
-
 def kill_when(command, env, log, said):
     """Start the search in a session of its own, kill its driver with SIGKILL once it has printed `said`."""
     with log.open("w") as output:

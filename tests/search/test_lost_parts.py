@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from vgsr import config, tracking
 from vgsr.training import loop
@@ -17,8 +16,9 @@ from vgsr.training.session import LocalSession
 
 from ..cluster.autoscaled import alone, eventually
 from ..cluster.cage import command, descendants
+from ..environment import environment
 from ..tracking.mlflow_server import Server
-from .drivers import environment, margin_search
+from .drivers import margin_search
 
 pytestmark = pytest.mark.faults
 
@@ -31,15 +31,6 @@ def server(tmp_path, free_port):
     running.start()
     yield running
     running.kill()
-
-
-@pytest.fixture
-def one_thread():
-    """As a worker with one core has it: how many there are decides the order of a sum."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def kill(cluster, *wanted):

@@ -9,7 +9,8 @@ from vgsr.evaluation import score_files
 from vgsr.evaluation.metrics import eer
 from vgsr.search.watch import STAGE
 
-from .drivers import environment, kill_when, margin_search
+from ..environment import environment
+from .drivers import kill_when, margin_search
 
 EPOCHS, TRIALS, SEEDS, LIST = 2, 2, 2, "synthetic_test"
 ARMS = {"top 1", "no teacher", "hard constraint", "shuffled faces"}

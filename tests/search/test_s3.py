@@ -17,7 +17,8 @@ from vgsr.evaluation.metrics import eer
 from vgsr.training import loop
 from vgsr.training.session import LocalSession
 
-from .drivers import REPOSITORY, environment, kill_when
+from ..environment import environment
+from .drivers import REPOSITORY, kill_when
 
 pytestmark = pytest.mark.faults
 

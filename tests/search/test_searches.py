@@ -1,9 +1,7 @@
 """The searches over methods and over everything, as a user runs them, on a corpus of a dozen people."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,9 @@ from vgsr import speaker, tracking
 from vgsr.search import demo_noise
 from vgsr.search.front import front
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from ..environment import environment
+from .drivers import REPOSITORY
+
 METRICS = ("best_val_eer", "best_val_noisy_eer")
 
 
@@ -32,16 +32,15 @@ def searched(tiny_experiment, tmp_path):
 
     def run(changes, *command):
         (tmp_path / "tiny.yaml").write_text(tiny_experiment({"train.epochs": 2, **changes}).yaml())
-        own = {
-            "VGSR_HOME": str(tmp_path / "home"),
-            "RAY_ADDRESS": "local",
-            "RAY_AUTH_MODE": "disabled",
-            "OMP_NUM_THREADS": "1",
-        }
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
         command = [sys.executable, *command, f"experiment={tmp_path / 'tiny.yaml'}"]
         done = subprocess.run(
-            command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=600, check=False
+            command,
+            cwd=REPOSITORY,
+            env=environment(tmp_path / "home"),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         tracker = tracking.connect(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")

@@ -2,11 +2,12 @@
 leaves nothing on it."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
+
+from ..environment import environment
 
 pytestmark = pytest.mark.faults
 
@@ -120,10 +121,9 @@ def found(tiny, tmp_path_factory):
         "train": {"epochs": 400, "batch": 8, "crop_seconds": 0.5},
     }
     (folder / "tiny.yaml").write_text(config.build(values).yaml())
-    own = {"RAY_ADDRESS": "local", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "VGSR_HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", QUESTIONS, str(folder / "tiny.yaml"), str(folder / "storage")],
-        env={key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own,
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=400,

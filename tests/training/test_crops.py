@@ -17,7 +17,9 @@ from vgsr.training import check, loop
 from vgsr.training.crops import Crops
 from vgsr.training.frontend import Frontend
 
-from .test_loop import latest, one_thread, rows_of  # noqa: F401
+from .runs import latest, rows_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPEEDS = [1.0, 0.9, 1.1]
 

@@ -16,18 +16,9 @@ from vgsr import config, tracking
 from vgsr.training import exchange, launch, loop, state, stored
 from vgsr.training.session import LocalSession
 
+from ..environment import environment
+
 SETTINGS = {"train.epochs": 3}
-
-
-def environment(home):
-    own = {
-        "VGSR_HOME": str(home),
-        "RAY_ADDRESS": "local",
-        "RAY_AUTH_MODE": "disabled",
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "300",
-    }
-    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
 
 
 def vgsr(*arguments):
@@ -265,15 +256,6 @@ assert gone(), "something is left"
 if workers > 1:
     fit("anew", {"distill.weight": 0.3})
 """
-
-
-@pytest.fixture
-def one_thread():
-    """As many as a worker has: the last digits depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.faults

@@ -10,39 +10,14 @@ import pytest
 import soundfile
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
 
 from vgsr.training import local, loop, state
 from vgsr.training.rows import Diverged, best_checkpoint
 from vgsr.training.session import LocalSession
 
+from .runs import KEEPS, assert_same_run, latest, rows_of
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def rows_of(experiment, folder):
-    rows = []
-    loop.train(experiment, LocalSession(folder, rows.append))
-    return rows
-
-
-def latest(folder: Path) -> Path:
-    return max(path for path in (folder / "checkpoints").iterdir() if not path.name.startswith("."))
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("student.safetensors", "heads.safetensors"):
-        left, right = load_file(latest(one) / name), load_file(latest(other) / name)
-        assert left.keys() == right.keys()
-        for key in left:
-            assert torch.equal(left[key], right[key]), key
-    left, right = (torch.load(latest(f) / "training.pt", weights_only=True) for f in (one, other))
-    assert str(left["optimiser"]) == str(right["optimiser"]) and str(left["objective"]) == str(right["objective"])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_training_learns_and_reports(tiny_experiment, tmp_path):
@@ -68,19 +43,6 @@ def _killed(experiment, folder, epoch, batch):
 
     torch.set_num_threads(1)
     loop.train(experiment, LocalSession(folder), on_step)
-
-
-# Whatever an objective can keep from batch to batch: learned tensors, a queue, running statistics, a schedule.
-KEEPS = {
-    "distill": [
-        {
-            "method": "vid",
-            "margin": {"kind": "softplus", "value": 0.4, "unit": "quantile", "schedule": "anneal"},
-        },
-        {"method": "crd", "options": {"queue": 12}},
-    ],
-    "quality.signals": ["face_norm", "student_norm"],
-}
 
 
 @pytest.mark.parametrize(("epoch", "batch", "within", "more"), [(1, 2, 0, {}), (2, 3, 2, {}), (2, 3, 2, KEEPS)])
