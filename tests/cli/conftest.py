@@ -1,6 +1,8 @@
 """Commands, run in this process."""
 
+import os
 import sys
+from unittest import mock
 
 import pytest
 
@@ -16,7 +18,8 @@ def vgsr(monkeypatch, capsys, tmp_path):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["vgsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        # What a command sets in its environment ends with it.
+        with mock.patch.dict(os.environ), pytest.raises(SystemExit) as ended:
             cli.main()
         return ended.value.code or 0, capsys.readouterr().out
 

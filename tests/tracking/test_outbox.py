@@ -15,7 +15,6 @@ from mlflow.exceptions import MlflowException
 
 from vgsr import tracking
 from vgsr.tracking import Outbox, Tracker, TrackingError, journal, outbox
-from vgsr.tracking.store import tagged
 
 from .mlflow_server import histories
 
@@ -140,32 +139,50 @@ def test_answers_that_are_lost_lose_and_double_nothing(store, tmp_path, seed):
     assert states == {"-": "FINISHED", "t0": "FINISHED", "t1": "KILLED", "t2": "FINISHED"}
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_a_run_that_was_made_twice_is_one_again(store, tmp_path, late):
-    """A server may make a run for a request that was given up: before the next request, or long after it."""
+@pytest.mark.parametrize("late", ["at once", "while it runs", "after its end", "after all"])
+def test_a_run_that_was_made_twice_is_one(store, tmp_path, late):
+    """A server may make a run for a request that was given up: before the next request, or as long after it as it
+    likes. Nobody ever sees two runs of a trial, and what is made while the search runs is gone when it ends."""
 
     class Twice(MlflowClient):
         def create_run(self, *args):
             made.append(args)
-            return super().create_run(*args) and super().create_run(*args)
+            if late == "at once":
+                super().create_run(*args)
+            return super().create_run(*args)
 
-        def set_terminated(self, run, *args):
-            trial = store.client.get_run(run).data.tags["vgsr.trial"]
-            assert len(list(tagged(store, {"vgsr.search": "s", "vgsr.trial": trial}))) == 1
-            return super().set_terminated(run, *args)
+    def make():
+        for args in made if late != "at once" else []:
+            store.client.create_run(*args)
+
+    def seen():
+        parents, trials = tracking.searches(store), tracking.trials(store, tracking.search_run(store, "s"))
+        assert [run.run_id for run in parents] == [tracking.search_run(store, "s")]
+        return sorted(run.tags["vgsr.trial"] for run in trials)
 
     made = []
     box = Outbox(Tracker(store.uri, Twice(store.uri), store.experiment_id), tmp_path / "box")
     box.open("s", "", name="s", tags={}, experiment=None)
     box.open("s", "t0", name="t", tags={}, experiment=None)
-    box.open("s", "t1", name="t", tags={}, experiment=None)
     box.row("s", "t0", epoch(1))
     box.wait()
-    for args in made if late else []:
-        store.client.create_run(*args)
-    want = a_search(box, 2, 2)
+    if late == "while it runs":
+        make()
+    assert seen() == ["t0"]
+    box.row("s", "t0", epoch(2))
+    box.close_run("s", "t0", tracking.COMPLETED)
+    box.wait()
+    if late == "after its end":
+        make()
+    assert seen() == ["t0"]
+    box.close_run("s", "", tracking.COMPLETED)
     box.close()
-    assert kept(tmp_path)[0] == want
+    if late == "after all":
+        make()
+    assert seen() == ["t0"] and [run.arm for run in tracking.select(store, "s")] == ["t0"]
+    assert kept(tmp_path) == ({"t0": wanted(map(epoch, (1, 2)))}, {"-": "FINISHED", "t0": "FINISHED"})
+    there = store.client.search_runs([store.experiment_id])
+    assert len(there) == 2 + (2 if late == "after all" else 0)
 
 
 KILLED = """

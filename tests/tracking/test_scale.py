@@ -28,7 +28,6 @@ def server(tmp_path_factory, free_port):
 def _impatient(monkeypatch):
     monkeypatch.setattr(outbox, "PAUSE", 0.01)
     monkeypatch.setattr(outbox, "LONGEST_PAUSE", 0.5)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def row(trial, epoch):
@@ -48,8 +47,9 @@ def wanted(trial):
 
 
 @pytest.mark.faults
-def test_fifty_trials_of_one_driver_while_the_server_is_killed(server, tmp_path):
+def test_fifty_trials_of_one_driver_while_the_server_is_killed(server, tmp_path, monkeypatch):
     """Slow at first, then a quarter of the requests meets a fault, then it is killed and started again."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     proxy = Faulty(server.url)
     try:
         proxy.delay = 0.01

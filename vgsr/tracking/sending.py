@@ -3,6 +3,10 @@
 In: events of one run, in order. Out: few requests. What makes it safe to send again: a run is looked for by its tags
 before it is made; a figure goes with the time at which it was kept, and MLflow keeps equal figures once; rows of epochs
 that the run has are skipped; tags, parameters and states are simply set again.
+
+Making a run cannot be sent again: a slow server may still make one for a request that was given up long ago. So it is
+made for a trial (`MADE_FOR`) without being the trial's, and becomes it by the tags that all readers go by, which only
+the one run gets whose id an answer has told.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +18,7 @@ from vgsr.tracking.journal import Event
 from vgsr.tracking.runs import BATCH, ENDED, PARENT, RUNNING, row_metrics
 from vgsr.tracking.store import Tracker, tagged
 
+MADE_FOR = ("vgsr.made_for.search", "vgsr.made_for.trial")
 LISTED = 100  # parameters, and as many tags, that MLflow takes in one call
 OPEN, ROW, FIGURES, TAGS, PARAMETERS, CLOSE, FILE = "open", "row", "figures", "tags", "params", "close", "file"
 # Not BAD_REQUEST: MLflow's word for a database that is overloaded, too.
@@ -66,32 +71,40 @@ class Sender:
             own[PARENT] = self._runs[search, ""]
         found = self._find(search, trial)
         if found is None:
-            tags = {**event["origin"], **own}
-            made = client.create_run(self.tracker.experiment_id, event["time"], tags, event["name"])
-            self._runs[search, trial], self._epochs[made.info.run_id] = made.info.run_id, 0
-            return
-        if found.info.status != "RUNNING":
+            tags = {**event["origin"], **_made_for(search, trial)}
+            found = client.create_run(self.tracker.experiment_id, event["time"], tags, event["name"])
+            self._know(search, trial, found)
+        elif found.info.status != "RUNNING":
             client.update_run(found.info.run_id, status="RUNNING")
         self._batch(found.info.run_id, tags=own)
 
     def _find(self, search: str, trial: str) -> Run | None:
-        """The run of (search, trial). A slow server may have made one more for a try that was given up: it is deleted,
-        unless it has figures."""
-        own = {"vgsr.search": search, "vgsr.trial": trial or "-"}
+        """The run of (search, trial). Others that were made for it are deleted, unless they have figures."""
         used = self._runs.get((search, trial))
+        own = {"vgsr.search": search, "vgsr.trial": trial or "-"}
         runs = sorted(
-            tagged(self.tracker, own),
-            key=lambda run: (run.info.run_id != used, not run.data.metrics, run.info.start_time, run.info.run_id),
+            # Runs that an earlier VGSR made were made for nobody.
+            list(tagged(self.tracker, _made_for(search, trial))) or tagged(self.tracker, own),
+            key=lambda run: (
+                run.info.run_id != used,
+                not run.data.metrics,
+                "vgsr.search" not in run.data.tags,
+                run.info.start_time,
+                run.info.run_id,
+            ),
         )
         for surplus in runs[1:]:
             if not surplus.data.metrics:
                 self.tracker.client.delete_run(surplus.info.run_id)
         if not runs:
             return None
-        self._runs[search, trial] = runs[0].info.run_id
-        self._epochs[runs[0].info.run_id] = int(runs[0].data.metrics.get("epoch", 0))
-        self._settings[runs[0].info.run_id] = set(runs[0].data.params)
+        self._know(search, trial, runs[0])
         return runs[0]
+
+    def _know(self, search: str, trial: str, run: Run) -> None:
+        self._runs[search, trial] = run.info.run_id
+        self._epochs[run.info.run_id] = int(run.data.metrics.get("epoch", 0))
+        self._settings[run.info.run_id] = set(run.data.params)
 
     def _log(self, events: Iterable[Event]) -> None:
         """Rows, figures, tags and parameters, together."""
@@ -120,9 +133,17 @@ class Sender:
 
     def _close(self, event: Event) -> None:
         run_id, reason = self._run(event), {"vgsr.reason": event["reason"][:4000]} if event["reason"] else {}
-        self._find(event["search"], event["trial"])  # once more, for one that was made late
+        self._find(event["search"], event["trial"])  # once more: another may have been made late
+        if not event["trial"]:
+            self._sweep(event["search"])
         self._batch(run_id, tags={"vgsr.state": event["state"], **reason})
         self.tracker.client.set_terminated(run_id, ENDED[event["state"]], event["time"])
+
+    def _sweep(self, search: str) -> None:
+        """Delete what was made for the search's trials after their end."""
+        for run in tagged(self.tracker, {MADE_FOR[0]: search}):
+            if "vgsr.search" not in run.data.tags:
+                self.tracker.client.delete_run(run.info.run_id)
 
     def _file(self, event: Event) -> None:
         run_id = self._run(event)
@@ -161,3 +182,7 @@ class Sender:
                 said = said[LISTED:]
         if metrics or settings or said:
             log(run_id, metrics, settings, said)
+
+
+def _made_for(search: str, trial: str) -> dict[str, str]:
+    return dict(zip(MADE_FOR, (search, trial or "-"), strict=True))
