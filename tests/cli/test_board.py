@@ -7,6 +7,8 @@ import pytest
 from vgsr import cli, tracking
 from vgsr.search import board as boards
 
+from ..written import close_run, log_row, open_run
+
 
 @pytest.fixture
 def tracker(vgsr, tmp_path, monkeypatch):
@@ -23,11 +25,11 @@ def tracker(vgsr, tmp_path, monkeypatch):
         ("margins-2b", "s0", "new trial"),
     ):
         tags = {tracking.PARENT: tracking.search_run(store, search)} if trial == "s0" else {}
-        run = tracking.open_run(store, search=search, trial=trial, name=name, tags=tags, experiment=None)
+        run = open_run(store, search=search, trial=trial, name=name, tags=tags, experiment=None)
         if trial:
-            tracking.log_row(store, run, {"epoch": 1, "best_val_eer": 0.25})
+            log_row(store, run, {"epoch": 1, "best_val_eer": 0.25})
         if search != "margins-2b":
-            tracking.close_run(store, run, tracking.COMPLETED)
+            close_run(store, run, tracking.COMPLETED)
     return store
 
 
@@ -48,7 +50,7 @@ def test_trainings_where_nothing_was_searched_and_nothing_at_all(vgsr, tmp_path,
     store = tracking.connect()
     status, text = vgsr("board")
     assert status == 2 and "nothing has been searched or trained yet" in text
-    tracking.open_run(store, search="a-1", trial="single", name="a-1", tags={}, experiment=None)
+    open_run(store, search="a-1", trial="single", name="a-1", tags={}, experiment=None)
     assert "a-1" in vgsr("board")[1]
 
 

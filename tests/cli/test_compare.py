@@ -13,6 +13,8 @@ from vgsr.evaluation import score_files
 from vgsr.evaluation.score_files import SCORES
 from vgsr.evaluation.significance import compare
 
+from ..written import close_run, log_row, open_run
+
 SIMULATED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "simulated_systems.py"))
 SETTING = replace(SIMULATED["SETTINGS"]["40 speakers"], extra=1.0)
 
@@ -39,7 +41,7 @@ def store(systems, tmp_path_factory):
             tags = {"vgsr.reference": arm}
             for name in systems:
                 tags[f"vgsr.protocol.{name}"] = f"trials {name} · cosine, no score normalisation · 1 seed"
-            run = tracking.open_run(
+            run = open_run(
                 tracker, search="s", trial=f"t{number}{seed}", name=f"{arm}, seed {seed}", tags=tags, experiment=None
             )
             for key, value in (("seed", seed), ("distill.method", "none" if number else "cosine")):
@@ -49,8 +51,8 @@ def store(systems, tmp_path_factory):
             for name, sides in systems.items():
                 score_files.write(files / f"{name}.parquet", sides[number][seed])
             tracking.attach(tracker, run, files, "scores")
-            tracking.log_row(tracker, run, {"epoch": 1, "best_val_eer": 0.1 + 0.01 * ((seed + 1 + number) % 3)})
-            tracking.close_run(tracker, run, tracking.COMPLETED)
+            log_row(tracker, run, {"epoch": 1, "best_val_eer": 0.1 + 0.01 * ((seed + 1 + number) % 3)})
+            close_run(tracker, run, tracking.COMPLETED)
     return folder, tracker
 
 
@@ -158,10 +160,10 @@ def test_a_list_without_errors_is_said_and_the_others_are_compared(said, store, 
         if name == "own_clips":
             table = table.set_column(5, "score", table["label"].cast("float64"))
         score_files.write(tmp_path / f"{name}.parquet", table)
-    run = tracking.open_run(tracker, search="easy", trial="t", name="easy", tags={}, experiment=None)
+    run = open_run(tracker, search="easy", trial="t", name="easy", tags={}, experiment=None)
     tracker.client.log_param(run, "seed", 0)
     tracking.attach(tracker, run, tmp_path, "scores")
-    tracking.close_run(tracker, run, tracking.COMPLETED)
+    close_run(tracker, run, tracking.COMPLETED)
     output = said("easy", "s/no teacher, seed 0")
     assert "own_clips: A made no error on this list" in output
     assert len(row(output, "own_test")) == 6
@@ -187,7 +189,7 @@ def test_mistakes_are_told(said, store, arguments, told):
 
 def test_runs_without_scores_are_told(said, store):
     _, tracker = store
-    run = tracking.open_run(tracker, search="bare", trial="t", name="bare run", tags={}, experiment=None)
+    run = open_run(tracker, search="bare", trial="t", name="bare run", tags={}, experiment=None)
     tracker.client.log_param(run, "seed", 0)
-    tracking.close_run(tracker, run, tracking.COMPLETED)
+    close_run(tracker, run, tracking.COMPLETED)
     said("bare", "s/no teacher", fails="run bare run")

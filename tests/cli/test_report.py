@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from vgsr import cli, config, tracking
 
+from ..written import close_run, open_run
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
@@ -23,7 +25,7 @@ def home(tmp_path_factory) -> Path:
     runs = {}
     for arm, own in changes.items():
         tags = {tracking.PARENT: runs[""], "vgsr.reference": arm} if arm else {}
-        runs[arm] = tracking.open_run(
+        runs[arm] = open_run(
             tracker,
             search="comparison-mine-1a2b3c4d",
             trial=arm,
@@ -33,7 +35,7 @@ def home(tmp_path_factory) -> Path:
         )
     for arm, eer in {"no teacher": 0.2, "MKD": 0.25}.items():
         tracking.log_figures(tracker, runs[arm], {"best_val_eer": eer, "test_mine_clips_eer": eer})
-        tracking.close_run(tracker, runs[arm], tracking.COMPLETED)
+        close_run(tracker, runs[arm], tracking.COMPLETED)
     return place
 
 

@@ -16,6 +16,8 @@ from vgsr.speaker import load
 from vgsr.training import loop
 from vgsr.training.session import LocalSession
 
+from ..written import close_run, open_run
+
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
@@ -103,10 +105,8 @@ def test_an_arm_is_the_mean_of_its_seeds_and_every_run_gets_its_table(run, check
         tags = {"vgsr.checkpoint": str(checkpoint), "vgsr.reference": "no teacher", "vgsr.data": "d"}
         name = f"no teacher, seed {seed}"
         experiment = config.load(checkpoint / "experiment.yaml")
-        runs.append(
-            tracking.open_run(tracker, search="s", trial=str(seed), name=name, tags=tags, experiment=experiment)
-        )
-        tracking.close_run(tracker, runs[-1], tracking.COMPLETED)
+        runs.append(open_run(tracker, search="s", trial=str(seed), name=name, tags=tags, experiment=experiment))
+        close_run(tracker, runs[-1], tracking.COMPLETED)
     said = run("s/no teacher", f"alone={checkpoints[0]}", tiny, "--noise", noise)
     assert "2 seeds" in said and "1 seed" in said
     eers = []

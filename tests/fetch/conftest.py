@@ -7,6 +7,8 @@ import pytest
 from vgsr import tracking
 from vgsr.training import state
 
+from ..written import close_run, open_run
+
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
@@ -42,8 +44,8 @@ def tracked():
 
     def make(tracker, trial, place="", name="", state=tracking.COMPLETED, search="cmp", **tags):
         tags = {**tags, **({"vgsr.checkpoint": str(place)} if place else {})}
-        run = tracking.open_run(tracker, search=search, trial=trial, name=name or trial, tags=tags, experiment=None)
-        tracking.close_run(tracker, run, state)
+        run = open_run(tracker, search=search, trial=trial, name=name or trial, tags=tags, experiment=None)
+        close_run(tracker, run, state)
         return run
 
     return make

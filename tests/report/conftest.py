@@ -17,6 +17,8 @@ from vgsr.evaluation.protocol import Protocol
 from vgsr.report.collect import Arm, Benchmark
 from vgsr.tracking import TrackedRun
 
+from ..written import close_run, log_row, open_run
+
 # Folders as they would be on somebody's machine: none of them may come out on a page.
 BASE = {
     "name": "mine",
@@ -130,26 +132,24 @@ def store(comparison, tmp_path_factory) -> Store:
     tracker = tracking.connect(f"sqlite:///{place / 'mlflow.db'}")
     name = comparison.name
     experiment = config.build(BASE)
-    parent = tracking.open_run(
-        tracker, search=name, trial="", name=name, tags=comparison.search.tags, experiment=experiment
-    )
+    parent = open_run(tracker, search=name, trial="", name=name, tags=comparison.search.tags, experiment=experiment)
     tracking.log_figures(tracker, parent, comparison.search.figures)
     for number, run in enumerate(run for run in comparison.runs if run.seed != 2):
         made = config.build(BASE, {**ARMS[run.arm], "seed": run.seed})
         tags = {**run.tags, tracking.PARENT: parent}
         tags = {key: value for key, value in tags.items() if key not in OWN_TAGS}
-        run_id = tracking.open_run(tracker, search=name, trial=f"t{number}", name=run.name, tags=tags, experiment=made)
+        run_id = open_run(tracker, search=name, trial=f"t{number}", name=run.name, tags=tags, experiment=made)
         rows = [
             {"epoch": epoch, "val_eer": eer, "best_val_eer": eer} for epoch, eer in comparison.histories[run.run_id]
         ]
         if rows:
-            tracking.log_row(tracker, run_id, {**rows[-1], "history": rows[:-1]})
+            log_row(tracker, run_id, {**rows[-1], "history": rows[:-1]})
             tests = {key: value for key, value in run.figures.items() if key.startswith("test_")}
             tracking.log_figures(tracker, run_id, tests)
             for kind, files in (("scores", comparison.scores), ("robustness", comparison.robustness)):
                 tracking.attach(tracker, run_id, files[run.run_id][TRIALS].parent, kind)
-        tracking.close_run(tracker, run_id, run.state, run.tags.get("vgsr.reason", ""))
-    tracking.close_run(tracker, parent, tracking.COMPLETED)
+        close_run(tracker, run_id, run.state, run.tags.get("vgsr.reason", ""))
+    close_run(tracker, parent, tracking.COMPLETED)
     return Store(tracker, comparison, place)
 
 

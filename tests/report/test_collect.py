@@ -5,6 +5,8 @@ import pytest
 from vgsr import tracking
 from vgsr.report.collect import Arm, ReportError, collect
 
+from ..written import open_run
+
 KEY = "test_mine_clips_eer"
 
 
@@ -55,6 +57,6 @@ def test_a_run_is_not_a_search(store):
 
 
 def test_a_search_without_trials_has_nothing_to_report(store):
-    tracking.open_run(store.tracker, search="empty", trial="", name="empty", tags={}, experiment=None)
+    open_run(store.tracker, search="empty", trial="", name="empty", tags={}, experiment=None)
     with pytest.raises(ReportError, match="no trials yet"):
         collect(store.tracker, "empty")

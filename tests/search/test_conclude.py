@@ -14,6 +14,8 @@ from vgsr.search import conclude
 from vgsr.training import loop
 from vgsr.training.session import LocalSession
 
+from ..written import close_run, open_run
+
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory):
@@ -27,15 +29,15 @@ def search(tiny_experiment):
 
 def finished(tracker, parent, name, checkpoint):
     tags = {tracking.PARENT: parent, "vgsr.reference": name, "vgsr.checkpoint": str(checkpoint)}
-    run = tracking.open_run(tracker, search="s", trial=name, name=name, tags=tags, experiment=None)
+    run = open_run(tracker, search="s", trial=name, name=name, tags=tags, experiment=None)
     tracking.log_figures(tracker, run, {"best_val_eer": 0.1})
-    tracking.close_run(tracker, run, tracking.COMPLETED)
+    close_run(tracker, run, tracking.COMPLETED)
 
 
 def test_tests_go_on_where_they_were_stopped(tracker, search, tiny_experiment, tmp_path, monkeypatch):
     last = loop.train(tiny_experiment({"train.epochs": 1}), LocalSession(tmp_path / "run"))
     checkpoint = tmp_path / "run" / "checkpoints" / last["best_checkpoint"]
-    parent = tracking.open_run(tracker, search="s", trial="", name="s", tags={}, experiment=None)
+    parent = open_run(tracker, search="s", trial="", name="s", tags={}, experiment=None)
     for name in ("no teacher", "hard KD", "MKD"):
         finished(tracker, parent, name, checkpoint)
     load, loaded = vgsr.load, []

@@ -16,6 +16,8 @@ from vgsr.search.capacity import Capacity, Node
 from vgsr.search.plan import Base, Plan
 from vgsr.training import check
 
+from ..written import close_run, open_run
+
 
 def _space(trial, base):
     return {"distill.weight": trial.suggest_float("weight", 0.1, 1.0)}
@@ -122,21 +124,21 @@ def test_what_is_there_is_read_and_not_touched(show, home, tmp_path, tiny_experi
     _, _, search = show(trials=4, top=0, seeds=1)
     tracker = tracking.connect()
     tags = {"vgsr.data": "d", "vgsr.control": "none"}
-    parent = tracking.open_run(tracker, search=search.search_id, trial="", name="s", tags=tags, experiment=None)
+    parent = open_run(tracker, search=search.search_id, trial="", name="s", tags=tags, experiment=None)
     for number, state in enumerate((tracking.COMPLETED, tracking.PRUNED, None)):
         of_trial = {**tags, tracking.PARENT: parent}
-        run = tracking.open_run(
+        run = open_run(
             tracker, search=search.search_id, trial=f"t{number}", name="t", tags=of_trial, experiment=search.experiment
         )
         if state:
-            tracking.close_run(tracker, run, state)
+            close_run(tracker, run, state)
     before, rows = _files(tmp_path), _dump(home / "mlflow.db")
     could, said, _ = show(trials=4, top=0, seeds=1)
     assert could
     assert "begun: 2 of 5 trials are over" in said
     assert _dump(home / "mlflow.db") == rows
     assert set(_files(tmp_path)) == set(before)
-    tracking.close_run(tracker, parent, tracking.COMPLETED)
+    close_run(tracker, parent, tracking.COMPLETED)
     assert "finished" in show(trials=4, top=0, seeds=1)[1]
 
 
@@ -185,11 +187,11 @@ def test_a_trial_that_wants_a_gpu_where_there_is_none(show, home):
     assert "The hours of the search cannot be told" in re.sub(r"\s+", " ", said)
     assert "GPU-hours" not in said and "USD" not in said
     tracker = tracking.connect()
-    run = tracking.open_run(
+    run = open_run(
         tracker, search="earlier", trial="t", name="t", tags={"vgsr.data": "d"}, experiment=search.experiment
     )
     tracking.log_figures(tracker, run, {"utterances_per_second": 2.0, "validation_seconds": 1.0})
-    tracking.close_run(tracker, run, tracking.COMPLETED)
+    close_run(tracker, run, tracking.COMPLETED)
     _, said, _ = show(gpu, trials=4, top=0, seeds=1)
     assert "1 completed runs of this shape" in said
     assert "GPU-hours" in said

@@ -11,6 +11,7 @@ from vgsr.search import conclude, judge
 from vgsr.search.confirm import Confirmation
 from vgsr.search.watch import STAGE
 
+from ..written import close_run, open_run
 from .made_up import FAIR, GOOD, LIST, arm
 
 CONFIRMATION = Confirmation({"top 1": {}, "no teacher": {}}, {"top 1": "s0001-abcdef"})
@@ -25,7 +26,7 @@ def tracker(tmp_path, monkeypatch):
 
 @pytest.fixture
 def parent(tracker):
-    return tracking.open_run(tracker, search="s", trial="", name="s", tags={}, experiment=None)
+    return open_run(tracker, search="s", trial="", name="s", tags={}, experiment=None)
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ def confirmed(tracker, parent, tiny_experiment, checkpoint, tmp_path):
         for run in one.runs:
             tags = run.tags | {tracking.PARENT: parent, STAGE: "confirm", "vgsr.checkpoint": str(checkpoint)}
             trial, experiment = run.tags["vgsr.trial"], tiny_experiment({"seed": run.seed})
-            own = tracking.open_run(tracker, search="s", trial=trial, name=trial, tags=tags, experiment=experiment)
+            own = open_run(tracker, search="s", trial=trial, name=trial, tags=tags, experiment=experiment)
             tracking.log_figures(tracker, own, run.figures)
             folder = tmp_path / trial
             folder.mkdir()
             score_files.write(folder / f"{LIST}.parquet", one.scores[LIST][run.seed])
             tracking.attach(tracker, own, folder, tracking.SCORES)
             tracking.tag(tracker, own, {conclude.TESTED: "1"})
-            tracking.close_run(tracker, own, tracking.COMPLETED)
+            close_run(tracker, own, tracking.COMPLETED)
 
     log(arm("top 1", GOOD))
     log(arm("no teacher", FAIR, val=0.2, offset=50))

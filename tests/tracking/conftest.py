@@ -6,6 +6,8 @@ import pytest
 
 from vgsr import tracking
 
+from ..written import close_run, log_row, open_run
+
 
 @pytest.fixture(scope="session")
 def tracker(tmp_path_factory):
@@ -24,13 +26,13 @@ def finished(tracker):
 
     def make(search, trial, eer, state=tracking.COMPLETED, name="", seed=None, **tags):
         tags = {"vgsr.checkpoint": f"/c/{trial}", "vgsr.data": "d", **tags}
-        run = tracking.open_run(
+        run = open_run(
             tracker, search=search, trial=trial, name=name or f"{search}-{trial}", tags=tags, experiment=None
         )
         if seed is not None:
             tracker.client.log_param(run, "seed", seed)
-        tracking.log_row(tracker, run, {"epoch": 1, "val_eer": eer, "best_val_eer": eer})
-        tracking.close_run(tracker, run, state)
+        log_row(tracker, run, {"epoch": 1, "val_eer": eer, "best_val_eer": eer})
+        close_run(tracker, run, state)
         return run
 
     return make

@@ -9,6 +9,8 @@ from mlflow.entities import Metric
 from vgsr import tracking
 from vgsr.tracking import FAILED, PRUNED, TrackingError
 
+from ..written import open_run
+
 
 @pytest.fixture(scope="module")
 def comparison(tracker, finished):
@@ -88,7 +90,7 @@ def test_what_selects_nothing_says_what_there_is(tracker, comparison, selection,
 
 
 def test_history_goes_by_step_and_the_last_value_of_a_step_wins(tracker):
-    run = tracking.open_run(tracker, search="history", trial="t", name="t", tags={}, experiment=None)
+    run = open_run(tracker, search="history", trial="t", name="t", tags={}, experiment=None)
     values = [(2, 0.2, 10), (1, 0.1, 30), (1, 0.9, 20), (3, 0.3, 5)]
     for step, value, time in values:
         tracker.client.log_metric(run, "val_eer", value, timestamp=time, step=step)

@@ -5,16 +5,16 @@ import pytest
 from vgsr import tracking
 from vgsr.tracking import FAILED
 
+from ..written import close_run, log_row, open_run
+
 
 def opened(tracker, search, trial, tags=None):
-    return tracking.open_run(
-        tracker, search=search, trial=trial, name=f"{search}-{trial}", tags=tags or {}, experiment=None
-    )
+    return open_run(tracker, search=search, trial=trial, name=f"{search}-{trial}", tags=tags or {}, experiment=None)
 
 
 def test_a_run_is_found_again(tracker):
     first = opened(tracker, "again", "t0")
-    tracking.close_run(tracker, first, FAILED, "killed")
+    close_run(tracker, first, FAILED, "killed")
     assert opened(tracker, "again", "t0") == first
     assert tracking.state(tracker, first) == "running"
     assert opened(tracker, "again", "t1") != first
@@ -37,11 +37,11 @@ def test_rows_are_logged_once_with_their_epoch_and_steps(tracker):
         {"epoch": n, "val_eer": 0.1 * n, "steps": {"loss": [n + 0.1, n + 0.2]}, "first_step": 2 * (n - 1), "batch": 0}
         for n in (1, 2, 3, 4)
     ]
-    tracking.log_row(tracker, run, rows[0])
-    tracking.log_row(tracker, run, rows[0])
+    log_row(tracker, run, rows[0])
+    log_row(tracker, run, rows[0])
     # Epoch 2 was lost; the resumed run's first report brings it along.
-    tracking.log_row(tracker, run, {**rows[2], "history": rows[:2]})
-    tracking.log_row(tracker, run, rows[3])
+    log_row(tracker, run, {**rows[2], "history": rows[:2]})
+    log_row(tracker, run, rows[3])
     history = tracker.client.get_metric_history(run, "val_eer")
     assert [(m.step, pytest.approx(m.value)) for m in history] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
     steps = sorted((m.step, m.value) for m in tracker.client.get_metric_history(run, "step_loss"))
@@ -50,7 +50,7 @@ def test_rows_are_logged_once_with_their_epoch_and_steps(tracker):
 
 def test_many_steps_fit_in_as_many_calls_as_needed(tracker):
     run = opened(tracker, "many", "t0")
-    tracking.log_row(tracker, run, {"epoch": 1, "steps": {"loss": [float(i) for i in range(2500)]}, "first_step": 0})
+    log_row(tracker, run, {"epoch": 1, "steps": {"loss": [float(i) for i in range(2500)]}, "first_step": 0})
     assert len(tracker.client.get_metric_history(run, "step_loss")) == 2500
 
 

@@ -112,9 +112,9 @@ for n in range(5):
     child = os.fork()
     if not child:
         try:
-            tracker = tracking.connect(sys.argv[1])
-            tracking.open_run(tracker, search="s", trial=str(n), name="n", tags={}, experiment=None)
-            os._exit(0)
+            box = tracking.Outbox(tracking.connect(sys.argv[1]), f"{sys.argv[2]}/{n}")
+            box.open("s", str(n), name="n", tags={}, experiment=None)
+            os._exit(box.close())
         except BaseException as error:
             print(error, flush=True)
             os._exit(1)
@@ -126,7 +126,11 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 def test_processes_that_make_one_new_database_at_once(tmp_path):
     uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
     done = subprocess.run(
-        [sys.executable, "-c", OPENING, uri], check=False, capture_output=True, text=True, env={**os.environ}
+        [sys.executable, "-c", OPENING, uri, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     runs = store.tagged(tracking.connect(uri), {"vgsr.search": "s"})

@@ -17,10 +17,7 @@ from vgsr.tracking.runs import (
     PARENT,
     PRUNED,
     RUNNING,
-    close_run,
     log_figures,
-    log_row,
-    open_run,
     tag,
 )
 from vgsr.tracking.store import Tracker, TrackingError, connect, connect_existing, default_uri
@@ -48,7 +45,6 @@ __all__ = [
     "attached",
     "best",
     "champion",
-    "close_run",
     "completed_runs",
     "connect",
     "connect_existing",
@@ -60,9 +56,7 @@ __all__ = [
     "link",
     "listed",
     "log_figures",
-    "log_row",
     "marked",
-    "open_run",
     "promote",
     "reach",
     "registered",

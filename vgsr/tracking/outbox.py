@@ -55,7 +55,11 @@ class Outbox:
             self._put(FILE, search, trial, path="experiment.yaml", text=experiment.yaml())
 
     def row(self, search: str, trial: str, row: dict[str, Any]) -> None:
-        """An epoch's figures, see `runs.log_row`."""
+        """An epoch's figures with the epoch as step, and its steps' with the global batch as step.
+
+        A row that was sent before (a resumed run reports its last one again) leaves nothing; earlier rows that it
+        brings along as `history` fill what was lost.
+        """
         self._put(ROW, search, trial, row=row)
 
     def figures(self, search: str, trial: str, figures: dict[str, float], step: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Writing runs: opened once for each trial, epoch by epoch, closed as completed, pruned or failed."""
+"""What is written of a run: an epoch's figures, those of the run as a whole, where it came from, how it ended."""
 
 import getpass
 import shutil
@@ -10,10 +10,9 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, RunTag
 
-from vgsr.config import Experiment
-from vgsr.tracking.store import Tracker, tagged
+from vgsr.tracking.store import Tracker
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"  # what a run's page says of it, Markdown
@@ -22,39 +21,6 @@ BATCH = 1000  # metrics MLflow takes in one call
 NOT_FIGURES = ("averaged", "batch", "diverged", "epoch", "first_step", "selection", "stalled")
 COMPLETED, PRUNED, FAILED, RUNNING = "completed", "pruned", "failed", "running"
 ENDED = {COMPLETED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
-
-
-def open_run(
-    tracker: Tracker, *, search: str, trial: str, name: str, tags: dict[str, str], experiment: Experiment | None
-) -> str:
-    """The run of (search, trial), made if there is none; `trial` is `""` for the search itself. Returns its id."""
-    own = {"vgsr.search": search, "vgsr.trial": trial or "-"}
-    found = next(tagged(tracker, own), None)
-    if found is not None:
-        if found.info.status != "RUNNING":
-            tracker.client.update_run(found.info.run_id, status="RUNNING")
-        tracker.client.set_tag(found.info.run_id, "vgsr.state", RUNNING)
-        return found.info.run_id
-    run = tracker.client.create_run(
-        tracker.experiment_id, run_name=name, tags={**own, "vgsr.state": RUNNING, **origin(), **tags}
-    )
-    if experiment is not None:
-        params = [Param(key, str(value)) for key, value in experiment.flat().items()]
-        tracker.client.log_batch(run.info.run_id, params=params)
-        tracker.client.log_text(run.info.run_id, experiment.yaml(), "experiment.yaml")
-    return run.info.run_id
-
-
-def log_row(tracker: Tracker, run_id: str, row: dict[str, Any]) -> None:
-    """Log one epoch's figures with the epoch as step, and its steps' with the global batch as step.
-
-    A row that was logged before (a resumed run reports its last one again) is not logged twice; earlier rows that it
-    brings along as `history` fill what was lost.
-    """
-    logged = int(tracker.client.get_run(run_id).data.metrics.get("epoch", 0))
-    metrics = row_metrics(row, logged, int(time.time() * 1000))
-    for first in range(0, len(metrics), BATCH):
-        tracker.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
 
 
 def row_metrics(row: dict[str, Any], logged: int, now: int) -> list[Metric]:
@@ -81,12 +47,6 @@ def log_figures(tracker: Tracker, run_id: str, figures: dict[str, float], step: 
 def tag(tracker: Tracker, run_id: str, tags: dict[str, str]) -> None:
     """Set tags of a run."""
     tracker.client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
-
-
-def close_run(tracker: Tracker, run_id: str, state: str, reason: str = "") -> None:
-    """End a run as `completed`, `pruned` or `failed`."""
-    tag(tracker, run_id, {"vgsr.state": state, **({"vgsr.reason": reason[:4000]} if reason else {})})
-    tracker.client.set_terminated(run_id, status=ENDED[state])
 
 
 @cache
