@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from vgsr import storage
@@ -46,8 +45,9 @@ def save(file: Path, place: str) -> None:
 
 
 def keep(file: Path, place: str) -> None:
-    """Save the database whenever it has changed; a failure is told, and tried again the next time."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    """Save the database whenever it has changed, until SIGTERM; a failure is told, and tried again the next time."""
+    # Waited for and not handled: a handler's exception may be lost, or break off a copy half-way.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     saved = 0
     while True:
         changed = max((part.stat().st_mtime_ns for part in file.parent.glob(f"{file.name}*")), default=0)
@@ -57,7 +57,8 @@ def keep(file: Path, place: str) -> None:
                 saved = changed
             except (storage.StorageError, sqlite3.Error, OSError) as fault:
                 print(f"not saved: {fault}", flush=True)
-        time.sleep(EVERY)
+        if signal.sigtimedwait({signal.SIGTERM}, EVERY) is not None:
+            return
 
 
 if __name__ == "__main__":

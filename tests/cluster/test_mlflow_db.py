@@ -60,4 +60,4 @@ def test_kept_until_sigterm(database, tmp_path):
             time.sleep(0.1)
         keeper.terminate()
         assert keeper.wait(60) == 0
-    assert rows(place) == ["first"]
+    assert rows(place) == ["first"] and list(database.parent.glob("tmp*")) == []
