@@ -3,7 +3,8 @@
 Yakovlev et al., "Reshape Dimensions Network for Speaker Recognition", Interspeech 2024 (arXiv 2407.18223): convolutions
 over time and frequency and blocks over time take turns on the same numbers, F maps of C channels or F·C channels, and
 each stage sees all outputs before it. Sizes are those of WeSpeaker (wespeaker/models/redimnet.py): the authors' stand
-in their checkpoints only, and some have another number of parameters.
+in their checkpoints only. That of B5 holds these layers and a batch norm before the embedding, 7.66 M parameters, not
+the paper's 9.2; that of B2 must be another, for its file has place for 5.07 M.
 """
 
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ SIZES = (
         SOURCE.format("3.0"),
     ),
     Size("redimnet_b4", 72, 32, "excited", 1, B4, 6.43, SOURCE.format("6.3")),
-    Size("redimnet_b5", 72, 32, "excited", 16, B4, 7.65, SOURCE.format("9.2")),
+    Size("redimnet_b5", 72, 32, "excited", 16, B4, 7.66, f"the authors' checkpoint; {SOURCE.format('9.2')}"),
     Size(
         "redimnet_b6",
         72,
