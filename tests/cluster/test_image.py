@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from ray._private.runtime_env import packaging
 from ray.runtime_env import RuntimeEnv
 from ray.scripts.scripts import cli
+from sqlalchemy.engine import make_url
 
 from .strict import CLUSTER, broken, documents, stored, validator
 
@@ -48,6 +49,14 @@ def test_one_image_of_our_and_rays_version_everywhere():
     wanted = {"aws.yaml", "gcp.yaml", "kuberay/rayjob.yaml", "kuberay/raycluster.yaml", "kuberay/mlflow.yaml"}
     assert {name for name, _ in named} >= wanted | {"mlflow/compose.yaml", "Dockerfile", "README.md"}
     assert {found for _, found in named} == {f"YOUR_REGISTRY/vgsr:{tag}"}
+
+
+def test_the_image_holds_the_driver_of_every_database_it_is_told():
+    urls = {(name, found) for name, text in texts() for found in re.findall(r"postgres[\w+]*://", text)}
+    assert {name for name, _ in urls} == {"mlflow/compose.yaml", "kuberay/mlflow.yaml"}
+    for name, url in urls:
+        driver = make_url(url).get_driver_name()  # without one in the address it is SQLAlchemy's choice
+        assert f"{driver}-binary" in pins(CLUSTER / "requirements.txt"), f"{name}: {driver}"
 
 
 def test_versions_said_elsewhere_are_those_of_the_constraints():
