@@ -81,7 +81,7 @@ class Cluster:
         signalled(self.machine(node), signal.SIGSTOP)
 
 
-def eventually(what: str, found: Callable[[], Any], seconds: float = 120) -> Any:
+def eventually(what: str, found: Callable[[], Any], seconds: float = 400) -> Any:
     """The first true answer; AssertionError when there is none for so long."""
     began = time.monotonic()
     while not (answer := found()):

@@ -34,7 +34,7 @@ print("held", json.dumps([found.now.get("GPU", 0), found.most.get("GPU", 0), fou
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(sys.platform != "linux", reason="keeps hold of Ray's processes as only Linux allows"),
 ]
 

@@ -19,7 +19,7 @@ def kill_when(command, env, log, said):
     """Start the search in a session of its own, kill its driver with SIGKILL once it has printed `said`."""
     with log.open("w") as output:
         driver = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while said not in log.read_text():
             assert driver.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)

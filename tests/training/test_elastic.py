@@ -174,7 +174,7 @@ def found(tiny, tmp_path_factory):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -192,7 +192,7 @@ def lineage(found):
     return kept
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1300)
 def test_the_run_grows_and_shrinks_with_the_cluster(found):
     worlds = [len(facts["workers"]) for facts in found["started"]]
     assert worlds[0] == FEWEST and MOST in worlds and worlds[-1] == FEWEST
