@@ -7,6 +7,7 @@ from typing import Any
 
 from vgsr.config import Experiment
 from vgsr.tracking import Outbox, Tracker
+from vgsr.tracking.runs import address
 from vgsr.tracking.store import tagged
 
 
@@ -24,7 +25,7 @@ def open_run(
     """`Outbox.open`; the run's id."""
     with _outbox(tracker) as box:
         box.open(search, trial, name=name, tags=tags, experiment=experiment)
-    return next(tagged(tracker, {"vgsr.search": search, "vgsr.trial": trial or "-"})).info.run_id
+    return next(tagged(tracker, address(search, trial))).info.run_id
 
 
 def log_row(tracker: Tracker, run: str, row: dict[str, Any]) -> None:

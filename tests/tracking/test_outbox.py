@@ -15,6 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from vgsr import tracking
 from vgsr.tracking import Outbox, Tracker, TrackingError, journal, outbox
+from vgsr.tracking.runs import address
+from vgsr.tracking.store import tagged
 
 from .mlflow_server import histories
 
@@ -151,6 +153,11 @@ def test_a_run_that_was_made_twice_is_one(store, tmp_path, late):
                 super().create_run(*args)
             return super().create_run(*args)
 
+        def set_terminated(self, run, *args):
+            tags = store.client.get_run(run).data.tags
+            ends.append(len(list(tagged(store, address(tags["vgsr.search"], tags["vgsr.trial"])))))
+            return super().set_terminated(run, *args)
+
     def make():
         for args in made if late != "at once" else []:
             store.client.create_run(*args)
@@ -160,29 +167,35 @@ def test_a_run_that_was_made_twice_is_one(store, tmp_path, late):
         assert [run.run_id for run in parents] == [tracking.search_run(store, "s")]
         return sorted(run.tags["vgsr.trial"] for run in trials)
 
-    made = []
+    made, ends = [], []
     box = Outbox(Tracker(store.uri, Twice(store.uri), store.experiment_id), tmp_path / "box")
     box.open("s", "", name="s", tags={}, experiment=None)
     box.open("s", "t0", name="t", tags={}, experiment=None)
+    box.open("s", "t1", name="t", tags={}, experiment=None)
     box.row("s", "t0", epoch(1))
     box.wait()
     if late == "while it runs":
         make()
-    assert seen() == ["t0"]
-    box.row("s", "t0", epoch(2))
-    box.close_run("s", "t0", tracking.COMPLETED)
+    assert seen() == ["t0", "t1"]
+    for trial in range(2):
+        box.open("s", f"t{trial}", name="t", tags={}, experiment=None)
+        for number in (1, 2):
+            box.row("s", f"t{trial}", epoch(number, trial))
+        box.close_run("s", f"t{trial}", tracking.COMPLETED)
     box.wait()
     if late == "after its end":
         make()
-    assert seen() == ["t0"]
+    assert seen() == ["t0", "t1"]
     box.close_run("s", "", tracking.COMPLETED)
     box.close()
     if late == "after all":
         make()
-    assert seen() == ["t0"] and [run.arm for run in tracking.select(store, "s")] == ["t0"]
-    assert kept(tmp_path) == ({"t0": wanted(map(epoch, (1, 2)))}, {"-": "FINISHED", "t0": "FINISHED"})
+    assert seen() == ["t0", "t1"] == sorted(run.arm for run in tracking.select(store, "s"))
+    want = {f"t{trial}": wanted([epoch(number, trial) for number in (1, 2)]) for trial in range(2)}
+    assert kept(tmp_path) == (want, {"-": "FINISHED", "t0": "FINISHED", "t1": "FINISHED"})
+    assert ends == [1, 1, 1]
     there = store.client.search_runs([store.experiment_id])
-    assert len(there) == 2 + (2 if late == "after all" else 0)
+    assert len(there) == 3 + (3 if late == "after all" else 0)
 
 
 KILLED = """

@@ -10,10 +10,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from vgsr.config import nearest
-from vgsr.tracking.runs import COMPLETED, PARENT, RUNNING
+from vgsr.tracking.runs import COMPLETED, PARENT, PARENT_TRIAL, RUNNING, address
 from vgsr.tracking.store import Tracker, TrackingError, tagged
 
-PARENT_TRIAL = "-"  # what a search's own run has in place of a trial
 SINGLE = "single"  # and a training of its own
 
 
@@ -78,7 +77,7 @@ def marked(name: str, control: str) -> str:
 
 def search_run(tracker: Tracker, search: str) -> str | None:
     """The parent run of a search, or None when it never started."""
-    found = next(tagged(tracker, {"vgsr.search": search, "vgsr.trial": PARENT_TRIAL}), None)
+    found = next(tagged(tracker, address(search, "")), None)
     return found.info.run_id if found else None
 
 

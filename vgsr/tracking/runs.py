@@ -15,12 +15,18 @@ from mlflow.entities import Metric, RunTag
 from vgsr.tracking.store import Tracker
 
 PARENT = "mlflow.parentRunId"
+PARENT_TRIAL = "-"  # what a search's own run has in place of a trial
 NOTE = "mlflow.note.content"  # what a run's page says of it, Markdown
 BATCH = 1000  # metrics MLflow takes in one call
 # Numbers of a row that say nothing of the run's course; what is no number (a checkpoint's name, an attempt) says none.
 NOT_FIGURES = ("averaged", "batch", "diverged", "epoch", "first_step", "selection", "stalled")
 COMPLETED, PRUNED, FAILED, RUNNING = "completed", "pruned", "failed", "running"
 ENDED = {COMPLETED: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
+
+
+def address(search: str, trial: str) -> dict[str, str]:
+    """The tags by which the run of (search, trial) is known; `trial` is `""` for the search itself."""
+    return {"vgsr.search": search, "vgsr.trial": trial or PARENT_TRIAL}
 
 
 def row_metrics(row: dict[str, Any], logged: int, now: int) -> list[Metric]:

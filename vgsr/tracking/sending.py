@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from vgsr.tracking.journal import Event
-from vgsr.tracking.runs import BATCH, ENDED, PARENT, RUNNING, row_metrics
+from vgsr.tracking.runs import BATCH, ENDED, PARENT, RUNNING, address, row_metrics
 from vgsr.tracking.store import Tracker, tagged
 
 MADE_FOR = ("vgsr.made_for.search", "vgsr.made_for.trial")
@@ -66,7 +66,7 @@ class Sender:
 
     def _open(self, event: Event) -> None:
         search, trial, client = event["search"], event["trial"], self.tracker.client
-        own = {"vgsr.search": search, "vgsr.trial": trial or "-", "vgsr.state": RUNNING, **event["tags"]}
+        own = {**address(search, trial), "vgsr.state": RUNNING, **event["tags"]}
         if trial and ((search, "") in self._runs or self._find(search, "")):
             own[PARENT] = self._runs[search, ""]
         found = self._find(search, trial)
@@ -81,10 +81,9 @@ class Sender:
     def _find(self, search: str, trial: str) -> Run | None:
         """The run of (search, trial). Others that were made for it are deleted, unless they have figures."""
         used = self._runs.get((search, trial))
-        own = {"vgsr.search": search, "vgsr.trial": trial or "-"}
         runs = sorted(
             # Runs that an earlier VGSR made were made for nobody.
-            list(tagged(self.tracker, _made_for(search, trial))) or tagged(self.tracker, own),
+            list(tagged(self.tracker, _made_for(search, trial))) or tagged(self.tracker, address(search, trial)),
             key=lambda run: (
                 run.info.run_id != used,
                 not run.data.metrics,
@@ -185,4 +184,4 @@ class Sender:
 
 
 def _made_for(search: str, trial: str) -> dict[str, str]:
-    return dict(zip(MADE_FOR, (search, trial or "-"), strict=True))
+    return dict(zip(MADE_FOR, address(search, trial).values(), strict=True))
