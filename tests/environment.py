@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 
+def inherited() -> dict[str, str]:
+    """That of the tests, without what it says of an MLflow and a Ray."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))}
+
+
 def environment(home: str | Path, **more: str) -> dict[str, str]:
     """That of the tests, with a home and a Ray of its own; MLflow lies in the home unless `more` says otherwise."""
     own = {
@@ -13,4 +18,4 @@ def environment(home: str | Path, **more: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "300",
     }
-    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own | more
+    return inherited() | own | more

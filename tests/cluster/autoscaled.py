@@ -5,7 +5,6 @@ and 0 … n GPU nodes as work asks for them. When the block ends, however it end
 """
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 from ray.job_submission import JobSubmissionClient
 from ray.util.state import list_nodes, list_placement_groups
 
+from ..environment import inherited
 from .cage import command, descendants, signalled
 from .machines import CAGE, HEAD, HOST, RAY, ray_start
 
@@ -155,11 +155,10 @@ def alone(cpus: int, *arguments: str, gcs_port: int | None = None, **env: str) -
     own = {"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": gcs, "OMP_NUM_THREADS": "1"}
     # A head without cores would start one process at a time.
     own |= {"RAY_worker_maximum_startup_concurrency": "16", "RAY_num_workers_soft_limit": "64"}
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))}
     with open(f"{folder}/head.log", "w") as log:
         cage = subprocess.Popen(
             [sys.executable, str(CAGE), HEAD, *starting],
-            env=inherited | own | env,
+            env=inherited() | own | env,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,6 @@ so that the cluster changes while it runs.
 """
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -19,6 +18,8 @@ import torch.distributed as dist
 from vgsr import config
 from vgsr.training import loop
 from vgsr.training.session import LocalSession
+
+from ..environment import inherited
 
 pytestmark = pytest.mark.faults
 
@@ -168,10 +169,9 @@ def found(tiny, tmp_path_factory):
     }
     (folder / "e.yaml").write_text(config.build(values).yaml())
     own = {"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "VGSR_HOME": str(folder / "home")}
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))} | own
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, (folder / "e.yaml", folder, FEWEST, MOST))],
-        env=environment,
+        env=inherited() | own,
         capture_output=True,
         text=True,
         timeout=1200,
